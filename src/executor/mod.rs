@@ -1,0 +1,3 @@
+//! Plan in, layers out: runs steps in parallel, RUN in the sandbox, and snapshots what they change.
+
+pub mod sandbox;

@@ -1,0 +1,169 @@
+//! What a sandbox is told to do: plain data, sent to the child as bytes.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A rung of the isolation ladder (DESIGN §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    /// Root: all namespaces, overlay.
+    Root,
+    /// A user with a range of subordinate ids: the same in a user namespace.
+    UserRange,
+    /// A user with one id: ownership is recorded, not applied.
+    UserSingle,
+    /// Root in a default container: private root directory and chroot.
+    Chroot,
+    /// No privileges: no RUN.
+    None,
+}
+
+/// One command in one root file system.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// The layers below, top first. May be empty (a RUN on scratch).
+    pub lowers: Vec<PathBuf>,
+    /// The directory that receives changes; exists, empty, on the same file system as `work`.
+    pub upper: PathBuf,
+    /// overlay's work directory; exists, empty.
+    pub work: PathBuf,
+    /// The command line; looked up in PATH of `env` inside the root if it has no slash.
+    pub args: Vec<String>,
+    /// The complete environment. HOME and PATH are added inside if absent.
+    pub env: Vec<(String, String)>,
+    /// The directory to start in, absolute inside the root; created by nobody here.
+    pub cwd: String,
+    /// USER, verbatim; empty is root. Looked up in the root's own passwd and group.
+    pub user: String,
+    /// The host name.
+    pub hostname: String,
+    /// What the generated /etc/hosts says besides localhost.
+    pub hosts: Vec<HostsEntry>,
+    /// Mounts in order of application (shallow targets first).
+    pub mounts: Vec<SandboxMount>,
+    /// Network.
+    pub network: SandboxNetwork,
+    /// Whether all protection is off (`--security=insecure`).
+    pub insecure: bool,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: u64,
+    /// Resource limits.
+    pub limits: Limits,
+    /// Kill after this time.
+    pub timeout: Option<Duration>,
+}
+
+/// A line of /etc/hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostsEntry {
+    /// Address.
+    pub address: IpAddr,
+    /// Name.
+    pub name: String,
+}
+
+/// The network a command sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SandboxNetwork {
+    /// The host's.
+    Host,
+    /// Its own with loopback only.
+    None,
+    /// Its own with a user-mode link; falls back to the host's with a notice.
+    Private,
+}
+
+/// A mount inside the root. Mount points are created if missing and removed afterwards if the
+/// command left them empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SandboxMount {
+    /// A directory or file of the host.
+    Bind(Bind),
+    /// Directories stacked read-only, or writable with writes thrown away.
+    Overlay {
+        /// Where, absolute.
+        target: String,
+        /// Top first.
+        lowers: Vec<PathBuf>,
+        /// What below them, absolute, resolved inside them.
+        source: String,
+        /// Whether writes are allowed (and thrown away).
+        writable: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Where, absolute.
+        target: String,
+        /// Bytes.
+        size: Option<u64>,
+    },
+    /// A file in memory that only this command sees.
+    Secret {
+        /// Where, absolute.
+        target: String,
+        /// Its content.
+        data: Vec<u8>,
+        /// Mode.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+}
+
+/// A bind mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// Where, absolute.
+    pub target: String,
+    /// A trusted host path (in the store, or an agent socket).
+    pub host: PathBuf,
+    /// What below it, absolute, resolved inside it without leaving it; `/` is all.
+    pub source: String,
+    /// Whether the command may not write.
+    pub readonly: bool,
+}
+
+/// Resource limits; absent means none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// rlimits.
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpus_milli: Option<u64>,
+    /// Processes.
+    pub pids_max: Option<u64>,
+    /// The cgroup to create ours in.
+    pub cgroup_parent: Option<String>,
+}
+
+/// One rlimit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// Docker's name: `nofile`, `nproc`, …
+    pub name: String,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(u8),
+    /// A signal killed it.
+    Signal(i32),
+    /// The kernel killed it for want of memory.
+    OutOfMemory,
+    /// It took longer than the time limit.
+    TimedOut,
+}

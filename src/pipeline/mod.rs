@@ -1,0 +1,3 @@
+//! The street as one readable function: request in, images out.
+
+pub mod request;
