@@ -2,21 +2,12 @@
 //!
 //! A RUN's changes are a directory at once and a digest later: the next RUN may start on the
 //! directory while other threads hash it. A [`Cell`] is one layer of which the directory, the
-//! identity, or both are known.
+//! diff id, or both are known.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::DiffId;
-
-/// What a layer is called and how big it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The digest of its tar.
-    pub diff_id: DiffId,
-    /// Bytes of its tar.
-    pub size: u64,
-}
 
 /// The layer will never be known: writing it failed, and the failure was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +16,14 @@ pub struct Lost;
 #[derive(Clone, Copy, Debug)]
 enum State {
     Pending,
-    Known(Identity),
+    Known(DiffId),
     Lost,
 }
 
 /// One layer.
 #[derive(Debug)]
 pub struct Cell {
-    /// The directory that a RUN left, usable before the identity is known.
+    /// The directory that a RUN left, usable before the diff id is known.
     frozen: Option<PathBuf>,
     state: Mutex<State>,
     settled: Condvar,
@@ -40,11 +31,11 @@ pub struct Cell {
 
 impl Cell {
     /// A layer that is known.
-    pub fn known(identity: Identity) -> Arc<Self> {
-        Self::with(None, State::Known(identity))
+    pub fn known(diff_id: DiffId) -> Arc<Self> {
+        Self::with(None, State::Known(diff_id))
     }
 
-    /// A layer whose directory is complete and whose identity is being computed.
+    /// A layer whose directory is complete and whose diff id is being computed.
     pub fn pending(frozen: PathBuf) -> Arc<Self> {
         Self::with(Some(frozen), State::Pending)
     }
@@ -58,12 +49,12 @@ impl Cell {
         self.frozen.as_ref()
     }
 
-    /// Waits for the identity.
-    pub fn identity(&self) -> Result<Identity, Lost> {
+    /// Waits for the diff id.
+    pub fn diff_id(&self) -> Result<DiffId, Lost> {
         let mut state = self.lock();
         loop {
             match *state {
-                State::Known(identity) => return Ok(identity),
+                State::Known(diff_id) => return Ok(diff_id),
                 State::Lost => return Err(Lost),
                 State::Pending => {
                     state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +64,7 @@ impl Cell {
     }
 
     /// Says what the layer is.
-    pub fn settle(&self, outcome: Result<Identity, Lost>) {
+    pub fn settle(&self, outcome: Result<DiffId, Lost>) {
         *self.lock() = outcome.map_or(State::Lost, State::Known);
         self.settled.notify_all();
     }
@@ -101,9 +92,9 @@ impl Chain {
         Self(cells)
     }
 
-    /// Waits for all identities.
-    pub fn identities(&self) -> Result<Vec<Identity>, Lost> {
-        self.0.iter().map(|cell| cell.identity()).collect()
+    /// Waits for all diff ids.
+    pub fn diff_ids(&self) -> Result<Vec<DiffId>, Lost> {
+        self.0.iter().map(|cell| cell.diff_id()).collect()
     }
 }
 
@@ -121,19 +112,19 @@ mod tests {
     #[test]
     fn a_pending_layer_is_known_to_all_who_wait() {
         let cell = Cell::pending(PathBuf::from("/x"));
-        let identity = Identity { diff_id: DiffId(Digest::of(b"x")), size: 1 };
+        let diff_id = DiffId(Digest::of(b"x"));
         let waiting = std::thread::spawn({
             let chain = Chain::default().with(Arc::clone(&cell));
-            move || chain.identities()
+            move || chain.diff_ids()
         });
-        cell.settle(Ok(identity));
-        assert_eq!(waiting.join().unwrap(), Ok(vec![identity]));
+        cell.settle(Ok(diff_id));
+        assert_eq!(waiting.join().unwrap(), Ok(vec![diff_id]));
     }
 
     #[test]
     fn a_lost_layer_ends_the_wait() {
         let cell = Cell::pending(PathBuf::from("/x"));
         cell.settle(Err(Lost));
-        assert_eq!(cell.identity(), Err(Lost));
+        assert_eq!(cell.diff_id(), Err(Lost));
     }
 }

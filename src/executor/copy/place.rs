@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::CopyError;
-use super::select::Selected;
+use super::select::Named;
 use crate::clock::Epoch;
 use crate::planner::op::Chmod;
-use crate::tree::{Entry, Kind, TreePath, View};
+use crate::tree::{Entry, Follow, Kind, Selected, TreePath, View};
 
 /// An entry of the new layer and the source that holds its content.
 #[derive(Clone, Debug)]
@@ -44,8 +44,6 @@ pub(crate) struct Placer<'a> {
     /// The destination with the base's symlinks followed.
     resolved: TreePath,
     placed: BTreeMap<TreePath, Placed>,
-    /// The first destination of each source file, for hard links.
-    files: BTreeMap<(usize, TreePath), TreePath>,
 }
 
 /// What stands at a path: in the layer being made, or below it.
@@ -60,16 +58,20 @@ impl<'a> Placer<'a> {
     /// Resolves the destination.
     pub(crate) fn new(destination: Destination<'a>) -> Result<Self, CopyError> {
         let resolved = match destination.base {
-            Some(base) => base.resolve_missing(destination.path.as_bytes()).map_err(|source| {
-                CopyError::Destination { path: destination.path.to_owned(), source }
-            })?,
+            Some(base) => base
+                .resolve_missing(destination.path.as_bytes(), None, Follow::All)
+                .map_err(|source| CopyError::Destination {
+                    path: destination.path.to_owned(),
+                    source,
+                })?
+                .path(),
             None => TreePath::clean(destination.path),
         };
-        Ok(Self { destination, resolved, placed: BTreeMap::new(), files: BTreeMap::new() })
+        Ok(Self { destination, resolved, placed: BTreeMap::new() })
     }
 
     /// Places one source: a file under its name or in its directory, a directory by its contents.
-    pub(crate) fn place(&mut self, source: &Selected<'_>) -> Result<(), CopyError> {
+    pub(crate) fn place(&mut self, source: &Named<'_>) -> Result<(), CopyError> {
         let standing = self.standing(&self.resolved);
         let into_directory = self.destination.is_directory || standing == Standing::Directory;
         if source.is_directory() {
@@ -82,14 +84,14 @@ impl<'a> Placer<'a> {
             self.resolved.clone()
         };
         self.make_parents(&target)?;
-        self.place_entry(source, &TreePath::root(), target)
+        self.place_all(source, &target)
     }
 
     /// Places one source below the destination with the directories that lead to it
     /// (`--parents`).
     pub(crate) fn place_with_parents(
         &mut self,
-        source: &Selected<'_>,
+        source: &Named<'_>,
         kept: &TreePath,
         parents: &[(TreePath, Entry)],
     ) -> Result<(), CopyError> {
@@ -100,16 +102,11 @@ impl<'a> Placer<'a> {
                 self.insert(target, entry, None);
             }
         }
-        let target = self.resolved.join(kept);
-        if source.is_directory() {
-            self.place_entry(source, &TreePath::root(), target.clone())?;
-            return self.place_contents(source, &target);
-        }
-        self.place_entry(source, &TreePath::root(), target)
+        self.place_all(source, &self.resolved.join(kept))
     }
 
     /// Places what an archive holds below the destination, with its own owners and modes.
-    pub(crate) fn place_archive(&mut self, source: &Selected<'_>) -> Result<(), CopyError> {
+    pub(crate) fn place_archive(&mut self, source: &Named<'_>) -> Result<(), CopyError> {
         let chmod = self.destination.chmod.take();
         let result = self
             .make_directories(&self.resolved.clone())
@@ -145,53 +142,49 @@ impl<'a> Placer<'a> {
         self.placed.into_values().collect()
     }
 
-    fn place_contents(&mut self, source: &Selected<'_>, target: &TreePath) -> Result<(), CopyError> {
-        for below in source.descendants() {
-            self.place_entry(source, &below, target.join(&below))?;
+    /// Places what is in a directory.
+    fn place_contents(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
+        for selected in source.select().iter().filter(|selected| !selected.name.is_root()) {
+            self.place_entry(source.root, selected, target)?;
         }
         Ok(())
     }
 
-    /// Places the entry at `below` of a source at `target`, whose parent exists.
+    /// Places a source and what is in it.
+    fn place_all(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
+        for selected in source.select() {
+            self.place_entry(source.root, &selected, target)?;
+        }
+        Ok(())
+    }
+
+    /// Places one entry of a source whose own place is `target`; its parent exists.
     fn place_entry(
         &mut self,
-        source: &Selected<'_>,
-        below: &TreePath,
-        target: TreePath,
+        root: usize,
+        selected: &Selected<'_>,
+        target: &TreePath,
     ) -> Result<(), CopyError> {
-        let entry = source.entry(below);
-        let standing = self.standing(&target);
-        if entry.is_directory() {
+        let path = target.join(&selected.name);
+        let standing = self.standing(&path);
+        if selected.entry.is_directory() {
             if standing == Standing::Other {
-                return Err(CopyError::NotADirectory { path: target });
+                return Err(CopyError::NotADirectory { path });
             }
-            self.insert(target, entry, None);
+            self.insert(path, selected.entry, None);
             return Ok(());
         }
         if standing == Standing::Directory {
-            return Err(CopyError::ReplacesDirectory { path: target });
+            return Err(CopyError::ReplacesDirectory { path });
         }
-        let mut placed = entry.clone();
-        let file = match &entry.kind {
-            Kind::File { .. } => Some(entry.path.clone()),
-            Kind::Hardlink { target } => {
-                // The link's file may lie outside what is copied: then the link becomes the file.
-                placed.kind = source.file(target).kind.clone();
-                Some(target.clone())
-            }
-            _ => None,
-        };
-        let origin = file.map(|path| (source.root, path));
-        if let Some(key) = &origin {
-            if source.has_links(&key.1) {
-                if let Some(first) = self.files.get(key).filter(|first| **first != target) {
-                    placed.kind = Kind::Hardlink { target: first.clone() };
-                } else {
-                    self.files.insert(key.clone(), target.clone());
-                }
-            }
+        let mut entry = selected.entry.clone();
+        let mut origin = None;
+        if let Some(first) = &selected.same_as {
+            entry.kind = Kind::Hardlink { target: target.join(first) };
+        } else if matches!(entry.kind, Kind::File { .. }) {
+            origin = Some((root, entry.path.clone()));
         }
-        self.insert(target, &placed, origin);
+        self.insert(path, &entry, origin);
         Ok(())
     }
 

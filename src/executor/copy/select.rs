@@ -4,150 +4,120 @@ use std::collections::BTreeSet;
 
 use super::CopyError;
 use crate::pattern::{Glob, Ignore};
-use crate::tree::{Entry, Kind, TreePath, View};
+use crate::tree::{Follow, Selected, TreePath, View};
 
-/// One thing that a source pattern named: a file, or a directory with what is in it.
+/// One thing that a source named: a file, or a directory with what is in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Selected<'a> {
-    /// The number of the source root that `view` shows.
+pub(crate) struct Named<'a> {
+    /// The number of the source tree.
     pub(crate) root: usize,
-    /// The tree it is in.
+    /// The source tree.
     pub(crate) view: &'a View,
     /// Where it is, symlinks followed.
     pub(crate) path: TreePath,
-    /// The last component of the path as it was named: what a file is called at its destination.
-    pub(crate) name: Vec<u8>,
+    /// The path as it was named; its last component is what a file is called at its destination.
+    pub(crate) named: TreePath,
     /// `--exclude`.
     pub(crate) excludes: Option<&'a Ignore>,
-    /// Files of the view that have more than one name.
-    pub(crate) linked: &'a BTreeSet<TreePath>,
 }
 
-impl Selected<'_> {
+impl<'a> Named<'a> {
     /// Whether it is a directory.
     pub(crate) fn is_directory(&self) -> bool {
-        self.path.is_root()
-            || self.view.lookup(&self.path).is_some_and(|node| node.entry.is_directory())
+        self.view.lookup(&self.path).is_some_and(|node| node.entry.is_directory())
     }
 
-    /// The entry at a path below it.
-    pub(crate) fn entry(&self, below: &TreePath) -> Entry {
-        let path = self.path.join(below);
-        self.file(&path)
-    }
-
-    /// The entry at a path of the view; the root may have none of its own.
-    pub(crate) fn file(&self, path: &TreePath) -> Entry {
-        self.view
-            .lookup(path)
-            .map_or_else(|| Entry::directory(path.clone(), 0), |node| node.entry_at(path))
-    }
-
-    /// Whether a file has more than one name in its view.
-    pub(crate) fn has_links(&self, path: &TreePath) -> bool {
-        self.linked.contains(path)
-    }
-
-    /// Everything in the directory, parents first, relative to it, without what is excluded.
-    pub(crate) fn descendants(&self) -> Vec<TreePath> {
-        let mut found: Vec<TreePath> = self
-            .view
-            .walk(&self.path)
-            .into_iter()
-            .filter_map(|node| node.path().below(&self.path))
-            .filter(|below| !below.is_root())
+    /// It and all that is in it, parents first, without what is excluded.
+    pub(crate) fn select(&self) -> Vec<Selected<'a>> {
+        let mut selected = self.view.select(&self.path);
+        let Some(excludes) = self.excludes else { return selected };
+        let kept: BTreeSet<TreePath> = selected
+            .iter()
+            .map(|selected| &selected.name)
+            .filter(|name| name.is_root() || !excludes.excluded(name.as_bytes()))
+            .cloned()
             .collect();
-        let Some(excludes) = self.excludes else { return found };
-        let kept: BTreeSet<TreePath> =
-            found.iter().filter(|below| !excludes.excluded(below)).cloned().collect();
         // An excluded directory stays if an exception brought back something in it.
-        found.retain(|below| {
-            kept.contains(below)
-                || (self.entry(below).is_directory()
-                    && kept
-                        .range(below.clone()..)
-                        .nth(usize::from(kept.contains(below)))
-                        .is_some_and(|next| next.below(below).is_some()))
+        let leads_to_kept = |name: &TreePath| {
+            kept.range(name.clone()..).next().is_some_and(|next| next.is_within(name))
+        };
+        selected.retain(|selected| {
+            kept.contains(&selected.name)
+                || (selected.entry.is_directory() && leads_to_kept(&selected.name))
         });
-        found
-    }
-}
-
-/// A tree that files come from.
-#[derive(Debug)]
-pub(crate) struct SourceRoot {
-    /// Its number.
-    pub(crate) number: usize,
-    /// Its entries.
-    pub(crate) view: View,
-    /// Files with more than one name.
-    pub(crate) linked: BTreeSet<TreePath>,
-}
-
-impl SourceRoot {
-    /// Wraps a view.
-    pub(crate) fn new(number: usize, view: View) -> Self {
-        let linked = view
-            .walk(&TreePath::root())
-            .into_iter()
-            .filter_map(|node| match &node.entry.kind {
-                Kind::Hardlink { target } => Some(target.clone()),
-                _ => None,
-            })
-            .collect();
-        Self { number, view, linked }
-    }
-
-    /// What `pattern` means here. A pattern that matches nothing means nothing; a plain path that
-    /// does not exist is an error.
-    pub(crate) fn select<'a>(
-        &'a self,
-        pattern: &str,
-        excludes: Option<&'a Ignore>,
-    ) -> Result<Vec<Selected<'a>>, CopyError> {
-        let clean = TreePath::clean(pattern);
-        let paths = if Glob::has_magic(pattern) { self.expand(pattern)? } else { vec![clean] };
-        let wild = Glob::has_magic(pattern);
-        let mut selected = Vec::with_capacity(paths.len());
-        for named in paths {
-            let name = named.name().to_vec();
-            if let Some(excludes) = excludes.filter(|_| wild) {
-                if excludes.excluded(&TreePath::clean(&name)) {
-                    continue;
+        // A link whose first name was excluded becomes the file, and later links follow it.
+        for index in 0..selected.len() {
+            let Some(first) = selected[index].same_as.clone() else { continue };
+            if selected.iter().any(|other| other.name == first) {
+                continue;
+            }
+            let heir = selected[index].name.clone();
+            for other in &mut selected {
+                if other.same_as.as_ref() == Some(&first) {
+                    other.same_as = (other.name != heir).then(|| heir.clone());
                 }
             }
-            let path = self.view.resolve(named.as_bytes()).map_err(|source| {
-                CopyError::NotFound { path: named.to_string(), source }
-            })?;
-            let (root, view, linked) = (self.number, &self.view, &self.linked);
-            selected.push(Selected { root, view, path, name, excludes, linked });
         }
-        Ok(selected)
+        selected
     }
+}
 
-    /// The paths that a wildcard matches, in tree order; nothing below a match matches again.
-    fn expand(&self, pattern: &str) -> Result<Vec<TreePath>, CopyError> {
-        let components: Vec<&str> =
-            pattern.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
-        let fixed = components.iter().take_while(|name| !Glob::has_magic(name)).count();
-        let start = TreePath::clean(components[..fixed].join("/"));
-        let Ok(start) = self.view.resolve(start.as_bytes()) else { return Ok(Vec::new()) };
-        let mut level = vec![start];
-        for component in &components[fixed..] {
-            let glob = Glob::new(component).map_err(|source| CopyError::Pattern {
-                pattern: pattern.to_owned(),
-                source,
-            })?;
-            let mut next = Vec::new();
-            for directory in &level {
-                for node in self.view.children(directory) {
-                    if glob.matches(node.path().name()) {
-                        next.push(node.path().clone());
+/// What a source means in a tree. A pattern that matches nothing means nothing; a plain path that
+/// does not exist is an error.
+pub(crate) fn name<'a>(
+    view: &'a View,
+    root: usize,
+    source: &str,
+    excludes: Option<&'a Ignore>,
+) -> Result<Vec<Named<'a>>, CopyError> {
+    let glob = Glob::new(source)
+        .map_err(|error| CopyError::Pattern { pattern: source.to_owned(), source: error })?;
+    let paths = if glob.has_wildcards() { expand(view, &glob) } else { vec![literal(&glob)] };
+    let mut found = Vec::with_capacity(paths.len());
+    for named in paths {
+        let path = view
+            .resolve(named.as_bytes(), None, Follow::All)
+            .map_err(|source| CopyError::NotFound { path: named.to_string(), source })?;
+        let thing = Named { root, view, path, named, excludes };
+        let is_excluded = |excludes: &Ignore| excludes.excluded(thing.named.name());
+        if !thing.is_directory() && excludes.is_some_and(is_excluded) {
+            continue;
+        }
+        found.push(thing);
+    }
+    Ok(found)
+}
+
+/// The path of a pattern without wildcards.
+fn literal(glob: &Glob) -> TreePath {
+    (0..glob.depth())
+        .filter_map(|depth| glob.component(depth)?.literal())
+        .fold(TreePath::root(), |path, name| path.join_name(name))
+}
+
+/// The paths that a wildcard matches, in tree order. What is written out may lead through
+/// symlinks; what a wildcard matches is not followed on the way.
+fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
+    let mut level = vec![TreePath::root()];
+    for component in (0..glob.depth()).filter_map(|depth| glob.component(depth)) {
+        let mut next = Vec::new();
+        for path in &level {
+            let Ok(directory) = view.resolve(path.as_bytes(), None, Follow::All) else { continue };
+            match component.literal() {
+                Some(name) => {
+                    let path = directory.join_name(name);
+                    if view.lookup(&path).is_some() {
+                        next.push(path);
                     }
                 }
+                None => {
+                    let children = view.children(&directory);
+                    let matching = |path: &&TreePath| component.matches(path.name());
+                    next.extend(children.iter().map(|node| node.path()).filter(matching).cloned());
+                }
             }
-            level = next;
         }
-        Ok(level)
+        level = next;
     }
+    level
 }

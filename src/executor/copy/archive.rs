@@ -1,0 +1,58 @@
+//! ADD of archives: recognised by content, extracted aside, then placed like any tree.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::CopyError;
+use crate::executor::supplies::Files;
+use crate::failure::Failure;
+use crate::layer;
+use crate::rooted::Root;
+use crate::tree::{Tree, TreePath, View};
+
+/// An archive laid out in a scratch directory.
+pub(super) struct Extracted {
+    tree: Arc<Tree>,
+    root: Arc<Root>,
+    /// Removed when dropped.
+    _scratch: tempfile::TempDir,
+}
+
+struct ExtractedFiles(Arc<Root>);
+
+impl Files for ExtractedFiles {
+    fn open(&self, path: &TreePath) -> std::io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.0.open_file(path)?))
+    }
+}
+
+impl Extracted {
+    /// What it holds.
+    pub(super) fn tree(&self) -> &Arc<Tree> {
+        &self.tree
+    }
+
+    /// Its contents.
+    pub(super) fn files(&self) -> Arc<dyn Files> {
+        Arc::new(ExtractedFiles(Arc::clone(&self.root)))
+    }
+}
+
+/// Extracts what `open` opens if it is a tar, bare or compressed; `None` if it is anything else
+/// (a compressed file that is no tar is copied as it is).
+pub(super) fn extract(
+    open: &dyn Fn() -> Result<Box<dyn Read + Send>, Failure>,
+    scratch: &Path,
+    path: &TreePath,
+) -> Result<Option<Extracted>, Failure> {
+    let failed = |source| CopyError::Archive { path: path.clone(), source };
+    let Some(tar) = layer::open_archive(open()?).map_err(failed)? else { return Ok(None) };
+    let tree = layer::index(tar).map_err(failed)?;
+    let Some(tar) = layer::open_archive(open()?).map_err(failed)? else { return Ok(None) };
+    let scratch = tempfile::tempdir_in(scratch).map_err(|source| CopyError::Scratch { source })?;
+    layer::apply(tar, scratch.path(), &layer::ApplyOptions::lower(&View::new(), &[]))
+        .map_err(failed)?;
+    let root = Root::open(scratch.path()).map_err(|source| CopyError::Scratch { source })?;
+    Ok(Some(Extracted { tree: Arc::new(tree), root: Arc::new(root), _scratch: scratch }))
+}

@@ -1,0 +1,226 @@
+//! The faces of layers: index, directory, blob. Each is made from another when somebody needs it,
+//! once, however many steps and processes ask.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::chain::Chain;
+use super::error::ExecuteError;
+use super::supplies::Supplies;
+use crate::cache::Store;
+use crate::cache::record::BlobForm;
+use crate::digest::DiffId;
+use crate::failure::Failure;
+use crate::layer::{self, Encoding};
+use crate::tree::{Tree, View};
+
+/// Makes faces.
+pub(crate) struct Faces<'a> {
+    store: &'a Store,
+    supplies: &'a dyn Supplies,
+    /// Indexes in memory, and one lock a layer so that no two threads make the same face.
+    known: Mutex<BTreeMap<DiffId, Arc<Known>>>,
+}
+
+#[derive(Default)]
+struct Known {
+    tree: Mutex<Option<Arc<Tree>>>,
+    making: Mutex<()>,
+}
+
+impl std::fmt::Debug for Faces<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Faces").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Faces<'a> {
+    /// Faces in `store`; what it lacks comes from `supplies`.
+    pub(crate) fn new(store: &'a Store, supplies: &'a dyn Supplies) -> Self {
+        Self { store, supplies, known: Mutex::default() }
+    }
+
+    fn known(&self, diff_id: DiffId) -> Arc<Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(diff_id).or_default())
+    }
+
+    /// Remembers and stores the index of a layer that was just written.
+    pub(crate) fn keep_tree(&self, diff_id: DiffId, tree: Tree) -> Result<Arc<Tree>, ExecuteError> {
+        self.store.put_tree(&diff_id, &tree.encode())?;
+        let tree = Arc::new(tree);
+        let known = self.known(diff_id);
+        *known.tree.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    /// The index of a layer: from memory, the store, a shared cache, or the layer itself, which is
+    /// then fetched.
+    pub(crate) fn tree(&self, diff_id: DiffId) -> Result<Arc<Tree>, Failure> {
+        let known = self.known(diff_id);
+        let mut tree = known.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = &*tree {
+            return Ok(Arc::clone(tree));
+        }
+        let encoded = match self.store.tree(&diff_id)? {
+            Some(encoded) => Some(encoded),
+            None => self.supplies.tree(&diff_id),
+        };
+        let found = match encoded {
+            Some(encoded) => Tree::decode(&encoded)
+                .map_err(|source| ExecuteError::Tree { diff_id, source })?,
+            None => self.index(diff_id)?,
+        };
+        let found = Arc::new(found);
+        *tree = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// The file system of a chain as data. Waits for layers that are still being written.
+    pub(crate) fn view(&self, chain: &Chain) -> Result<View, Failure> {
+        let mut view = View::new();
+        for cell in chain.cells() {
+            let diff_id = cell.diff_id().map_err(|_| ExecuteError::Cancelled)?;
+            view.push(self.tree(diff_id)?);
+        }
+        Ok(view)
+    }
+
+    /// The directories of a chain, top first: overlay's lowers.
+    pub(crate) fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, Failure> {
+        let mut below = View::new();
+        let mut lowers: Vec<PathBuf> = Vec::with_capacity(chain.cells().len());
+        for cell in chain.cells() {
+            if let Some(frozen) = cell.frozen() {
+                lowers.insert(0, frozen.clone());
+                continue;
+            }
+            let diff_id = cell.diff_id().map_err(|_| ExecuteError::Cancelled)?;
+            let directory = match self.store.layer(&diff_id)?.dir {
+                Some(directory) => directory,
+                None => {
+                    below = self.view_below(chain, lowers.len())?;
+                    self.unpack(diff_id, &below, &lowers)?
+                }
+            };
+            lowers.insert(0, directory);
+        }
+        drop(below);
+        Ok(lowers)
+    }
+
+    fn view_below(&self, chain: &Chain, count: usize) -> Result<View, Failure> {
+        self.view(&chain.cells()[..count].iter().cloned().collect())
+    }
+
+    /// Makes the directory of a layer from its blob.
+    fn unpack(
+        &self,
+        diff_id: DiffId,
+        below: &View,
+        lowers: &[PathBuf],
+    ) -> Result<PathBuf, Failure> {
+        let known = self.known(diff_id);
+        let _making = known.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(directory) = self.store.layer(&diff_id)?.dir {
+            return Ok(directory);
+        }
+        let _lock = self.store.lock_layer(&diff_id)?;
+        if let Some(directory) = self.store.layer(&diff_id)?.dir {
+            return Ok(directory);
+        }
+        let draft = self.store.draft_dir()?;
+        let tar = self.open_blob(diff_id)?;
+        layer::apply(tar, draft.fs(), &layer::ApplyOptions::lower(below, lowers))
+            .map_err(|source| ExecuteError::Layer { action: "unpack", diff_id, source })?;
+        Ok(self.store.keep_dir(&diff_id, draft)?)
+    }
+
+    /// Fetches a layer that the store lacks, and indexes it on the way.
+    fn index(&self, diff_id: DiffId) -> Result<Tree, Failure> {
+        let indexed = if self.store.layer(&diff_id)?.blobs.is_empty() {
+            self.fetch(diff_id)?
+        } else {
+            let tar = self.open_blob(diff_id)?;
+            layer::index(tar)
+                .map_err(|source| ExecuteError::Layer { action: "index", diff_id, source })?
+        };
+        self.store.put_tree(&diff_id, &indexed.encode())?;
+        Ok(indexed)
+    }
+
+    /// Brings the blob of a layer into the store.
+    fn fetch(&self, diff_id: DiffId) -> Result<Tree, Failure> {
+        let stream =
+            self.supplies.layer(&diff_id)?.ok_or(ExecuteError::Missing { diff_id })?;
+        let mut writer = self.store.blob_writer()?;
+        let compression = stream.form.compression;
+        let failed = |source| ExecuteError::Layer { action: "fetch", diff_id, source };
+        let copied = layer::Tee::new(stream.bytes, &mut writer);
+        let (tree, found) = layer::index_verified(copied, compression).map_err(failed)?;
+        if found != diff_id {
+            return Err(failed(layer::LayerError::WrongDiffId { expected: diff_id, found }).into());
+        }
+        writer.commit(Some((stream.form.digest, stream.form.size)))?;
+        self.store.add_blob_form(&diff_id, stream.form)?;
+        Ok(tree)
+    }
+
+    /// The plain tar of a layer, from whichever blob or directory there is.
+    pub(crate) fn open_tar(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send>, Failure> {
+        if self.store.layer(&diff_id)?.blobs.is_empty() {
+            self.tree(diff_id)?;
+        }
+        self.open_blob(diff_id)
+    }
+
+    fn open_blob(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send>, Failure> {
+        let faces = self.store.layer(&diff_id)?;
+        let form = faces.blobs.first().ok_or(ExecuteError::Missing { diff_id })?;
+        let blob = self.store.open_blob(&form.digest, form.size)?;
+        Ok(layer::decompress(blob, form.compression)
+            .map_err(|source| ExecuteError::Layer { action: "open", diff_id, source })?)
+    }
+
+    /// A blob of the layer in the wanted encoding; made if the store has none. A layer that is
+    /// only in a registry stays there: its own form is returned.
+    pub(crate) fn blob(&self, diff_id: DiffId, encoding: Encoding) -> Result<BlobForm, Failure> {
+        let known = self.known(diff_id);
+        let _making = known.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let faces = self.store.layer(&diff_id)?;
+        let wanted = |form: &&BlobForm| form.compression == encoding.compression;
+        if let Some(form) = faces.blobs.iter().find(wanted) {
+            return Ok(form.clone());
+        }
+        Ok(self.encode(diff_id, faces.dir, encoding)?)
+    }
+
+    fn encode(
+        &self,
+        diff_id: DiffId,
+        directory: Option<PathBuf>,
+        encoding: Encoding,
+    ) -> Result<BlobForm, Failure> {
+        let failed = |source| ExecuteError::Layer { action: "compress", diff_id, source };
+        let mut writer = self.store.blob_writer()?;
+        let written = match directory {
+            Some(directory) => {
+                let tree = self.tree(diff_id)?;
+                layer::write_directory(&directory, &tree, Some(encoding), &mut writer)
+                    .map_err(failed)?
+            }
+            None => layer::encode_tar(self.open_tar(diff_id)?, encoding, &mut writer)
+                .map_err(failed)?,
+        };
+        if written.diff_id != diff_id {
+            let found = written.diff_id;
+            return Err(failed(layer::LayerError::WrongDiffId { expected: diff_id, found }).into());
+        }
+        let (digest, size) = writer.commit(None)?;
+        let form = BlobForm { compression: encoding.compression, digest, size };
+        self.store.add_blob_form(&diff_id, form.clone())?;
+        Ok(form)
+    }
+}

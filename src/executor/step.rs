@@ -1,0 +1,173 @@
+//! One step: from the cache, or made.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Executor;
+use super::chain::{Cell, Chain};
+use super::error::ExecuteError;
+use crate::cache::{Claim, Key, Lease, Material, Record};
+use crate::clock::Stopwatch;
+use crate::digest::DiffId;
+use crate::event::{Activity, Outcome};
+use crate::failure::Failure;
+use crate::planner::graph::Step;
+use crate::planner::op::Op;
+
+/// A layer as a step made it: complete, or a directory whose digest is being computed.
+pub(crate) enum Made {
+    /// Known at once.
+    Layer {
+        /// Its digest.
+        diff_id: DiffId,
+        /// Bytes of its tar.
+        size: u64,
+    },
+    /// A RUN's directory.
+    Frozen(Box<super::run::FrozenRun>),
+    /// Its content key was in the cache.
+    Known(Record),
+}
+
+/// What is written when a step's layer is known.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    /// Keys that stand for the layer from now on.
+    pub(crate) materials: Vec<Material>,
+    /// What the step cost so far.
+    pub(crate) clock: Stopwatch,
+    /// Kept until the records are written, so that nobody does the same meanwhile.
+    pub(crate) lease: Option<Lease>,
+}
+
+impl Executor<'_> {
+    /// Performs one step on top of `base`.
+    pub(crate) fn perform(&self, step: &Step, base: &Chain) -> Result<Chain, Failure> {
+        match &step.op {
+            Op::Scratch => return Ok(Chain::default()),
+            Op::Image(image) => {
+                return Ok(image.layers.iter().map(|layer| Cell::known(layer.diff_id)).collect());
+            }
+            Op::Run(_) | Op::Copy(_) | Op::Workdir(_) => {}
+        }
+        let definition = self.definition(step.id);
+        if let Some(record) = &definition.record {
+            self.report_cached(step);
+            return Ok(base.with(Cell::known(record.diff_id)));
+        }
+        let lease = match self.claim(step, &definition.key)? {
+            Claim::Hit(record) => {
+                self.report_cached(step);
+                return Ok(base.with(Cell::known(record.diff_id)));
+            }
+            Claim::Miss(lease) => Some(lease),
+        };
+        let activity = self.start(step);
+        let materials = vec![definition.material.clone()];
+        let receipt = Receipt { materials, clock: Stopwatch::start(), lease };
+        match self.make(step, base, &activity, receipt) {
+            Ok((cell, outcome)) => {
+                activity.finish(outcome);
+                Ok(base.with(cell))
+            }
+            Err(failure) => {
+                activity.finish(failed(&failure));
+                Err(failure)
+            }
+        }
+    }
+
+    /// Makes the layer of a step that is not in the cache under its definition key.
+    fn make(
+        &self,
+        step: &Step,
+        base: &Chain,
+        activity: &Activity,
+        mut receipt: Receipt,
+    ) -> Result<(Arc<Cell>, Outcome), Failure> {
+        let made = match &step.op {
+            Op::Run(run) => self.run(step, run, base, activity, &mut receipt)?,
+            Op::Copy(copy) => self.copy(step, copy, base, activity, &mut receipt)?,
+            Op::Workdir(workdir) => self.workdir(step, workdir, base, &mut receipt)?,
+            Op::Scratch | Op::Image(_) => return Ok((base_cell(base)?, Outcome::Done)),
+        };
+        match made {
+            Made::Known(record) => {
+                self.commit(step, &receipt, record.diff_id, record.size)?;
+                Ok((Cell::known(record.diff_id), Outcome::Cached))
+            }
+            Made::Layer { diff_id, size } => {
+                self.commit(step, &receipt, diff_id, size)?;
+                Ok((Cell::known(diff_id), Outcome::Done))
+            }
+            Made::Frozen(frozen) => {
+                let cell = Cell::pending(frozen.directory().to_owned());
+                self.write_later(step, *frozen, Arc::clone(&cell), receipt);
+                Ok((cell, Outcome::Done))
+            }
+        }
+    }
+
+    /// Looks up what a step would make from what its inputs are. Worth the wait for its inputs'
+    /// digests only if the same operation was done before on other inputs.
+    pub(crate) fn content_hit(&self, step: &Step, material: &Material) -> Option<Record> {
+        if step.no_cache { None } else { self.probe(&material.key()) }
+    }
+
+    /// Writes the records of a layer that is known.
+    pub(crate) fn commit(
+        &self,
+        step: &Step,
+        receipt: &Receipt,
+        diff_id: DiffId,
+        size: u64,
+    ) -> Result<(), Failure> {
+        for material in &receipt.materials {
+            let record = Record {
+                version: crate::cache::record::RECORD_VERSION,
+                key: material.key(),
+                diff_id,
+                size,
+                blobs: Vec::new(),
+                tree: None,
+                name: step.name.clone(),
+                cost_ms: receipt.clock.elapsed_ms(),
+                platform: step.platform.to_string(),
+                material: material.clone(),
+            };
+            self.keep_record(step, record)?;
+        }
+        Ok(())
+    }
+
+    fn claim(&self, step: &Step, key: &Key) -> Result<Claim, Failure> {
+        if step.no_cache {
+            return Ok(Claim::Miss(self.input.store.unclaimed()));
+        }
+        Ok(self.input.store.claim(key, &mut || self.input.cancel.is_set())?)
+    }
+
+    fn report_cached(&self, step: &Step) {
+        self.start(step).finish(Outcome::Cached);
+    }
+}
+
+fn base_cell(base: &Chain) -> Result<Arc<Cell>, Failure> {
+    base.cells().last().cloned().ok_or_else(|| ExecuteError::Cancelled.into())
+}
+
+/// How a failure shows in the log.
+pub(crate) fn failed(failure: &Failure) -> Outcome {
+    match failure {
+        Failure::Room(error) if error.kind() == crate::failure::Kind::Cancelled => {
+            Outcome::Cancelled
+        }
+        Failure::Room(error) => Outcome::Failed(error.to_string()),
+        Failure::Diagnosed(list) => {
+            Outcome::Failed(list.first().map(|first| first.message.clone()).unwrap_or_default())
+        }
+    }
+}
+
+/// A directory of the store that a step fills.
+pub(crate) type Upper = PathBuf;
