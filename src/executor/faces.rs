@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::chain::Chain;
 use super::error::ExecuteError;
 use super::supplies::Supplies;
-use crate::cache::Store;
-use crate::cache::record::BlobForm;
+use crate::cache::store::{Hashing, Patience};
+use crate::cache::{BlobForm, Material, Store};
 use crate::digest::DiffId;
 use crate::failure::Failure;
 use crate::layer::{self, Encoding};
@@ -49,7 +49,7 @@ impl<'a> Faces<'a> {
 
     /// Remembers and stores the index of a layer that was just written.
     pub(crate) fn keep_tree(&self, diff_id: DiffId, tree: Tree) -> Result<Arc<Tree>, ExecuteError> {
-        self.store.put_tree(&diff_id, &tree.encode())?;
+        self.store.put_tree(&diff_id, tree.encode())?;
         let tree = Arc::new(tree);
         let known = self.known(diff_id);
         *known.tree.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tree));
@@ -64,7 +64,7 @@ impl<'a> Faces<'a> {
         if let Some(tree) = &*tree {
             return Ok(Arc::clone(tree));
         }
-        let encoded = match self.store.tree(&diff_id)? {
+        let encoded = match self.store.tree(&diff_id) {
             Some(encoded) => Some(encoded),
             None => self.supplies.tree(&diff_id),
         };
@@ -98,7 +98,7 @@ impl<'a> Faces<'a> {
                 continue;
             }
             let diff_id = cell.diff_id().map_err(|_| ExecuteError::Cancelled)?;
-            let directory = match self.store.layer(&diff_id)?.dir {
+            let directory = match self.store.layer(&diff_id).dir {
                 Some(directory) => directory,
                 None => {
                     below = self.view_below(chain, lowers.len())?;
@@ -124,11 +124,13 @@ impl<'a> Faces<'a> {
     ) -> Result<PathBuf, Failure> {
         let known = self.known(diff_id);
         let _making = known.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(directory) = self.store.layer(&diff_id)?.dir {
+        if let Some(directory) = self.store.layer(&diff_id).dir {
             return Ok(directory);
         }
-        let _lock = self.store.lock_layer(&diff_id)?;
-        if let Some(directory) = self.store.layer(&diff_id)?.dir {
+        // Other builders unpack the same layers: one does it, the others find it.
+        let right = Material::new("unpack").with("layer", diff_id.to_string());
+        let _claim = self.store.claim(&right.key(), "unpack a layer", |_| Patience::Wait)?;
+        if let Some(directory) = self.store.layer(&diff_id).dir {
             return Ok(directory);
         }
         let draft = self.store.draft_dir()?;
@@ -140,14 +142,14 @@ impl<'a> Faces<'a> {
 
     /// Fetches a layer that the store lacks, and indexes it on the way.
     fn index(&self, diff_id: DiffId) -> Result<Tree, Failure> {
-        let indexed = if self.store.layer(&diff_id)?.blobs.is_empty() {
+        let indexed = if self.store.layer(&diff_id).blobs.is_empty() {
             self.fetch(diff_id)?
         } else {
             let tar = self.open_blob(diff_id)?;
             layer::index(tar)
                 .map_err(|source| ExecuteError::Layer { action: "index", diff_id, source })?
         };
-        self.store.put_tree(&diff_id, &indexed.encode())?;
+        self.store.put_tree(&diff_id, indexed.encode())?;
         Ok(indexed)
     }
 
@@ -155,7 +157,7 @@ impl<'a> Faces<'a> {
     fn fetch(&self, diff_id: DiffId) -> Result<Tree, Failure> {
         let stream =
             self.supplies.layer(&diff_id)?.ok_or(ExecuteError::Missing { diff_id })?;
-        let mut writer = self.store.blob_writer()?;
+        let mut writer = self.store.blob_writer(Hashing::ByCaller)?;
         let compression = stream.form.compression;
         let failed = |source| ExecuteError::Layer { action: "fetch", diff_id, source };
         let copied = layer::Tee::new(stream.bytes, &mut writer);
@@ -170,14 +172,14 @@ impl<'a> Faces<'a> {
 
     /// The plain tar of a layer, from whichever blob or directory there is.
     pub(crate) fn open_tar(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send>, Failure> {
-        if self.store.layer(&diff_id)?.blobs.is_empty() {
+        if self.store.layer(&diff_id).blobs.is_empty() {
             self.tree(diff_id)?;
         }
         self.open_blob(diff_id)
     }
 
     fn open_blob(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send>, Failure> {
-        let faces = self.store.layer(&diff_id)?;
+        let faces = self.store.layer(&diff_id);
         let form = faces.blobs.first().ok_or(ExecuteError::Missing { diff_id })?;
         let blob = self.store.open_blob(&form.digest, form.size)?;
         Ok(layer::decompress(blob, form.compression)
@@ -189,7 +191,7 @@ impl<'a> Faces<'a> {
     pub(crate) fn blob(&self, diff_id: DiffId, encoding: Encoding) -> Result<BlobForm, Failure> {
         let known = self.known(diff_id);
         let _making = known.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let faces = self.store.layer(&diff_id)?;
+        let faces = self.store.layer(&diff_id);
         let wanted = |form: &&BlobForm| form.compression == encoding.compression;
         if let Some(form) = faces.blobs.iter().find(wanted) {
             return Ok(form.clone());
@@ -204,7 +206,7 @@ impl<'a> Faces<'a> {
         encoding: Encoding,
     ) -> Result<BlobForm, Failure> {
         let failed = |source| ExecuteError::Layer { action: "compress", diff_id, source };
-        let mut writer = self.store.blob_writer()?;
+        let mut writer = self.store.blob_writer(Hashing::ByCaller)?;
         let written = match directory {
             Some(directory) => {
                 let tree = self.tree(diff_id)?;

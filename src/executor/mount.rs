@@ -9,7 +9,8 @@ use super::copy;
 use super::error::ExecuteError;
 use super::sandbox::{Bind, SandboxMount};
 use super::supplies::FileTree;
-use crate::cache::{CacheMountLease, Material};
+use crate::cache::Material;
+use crate::cache::store::{self, CacheMountLease};
 use crate::digest::DiffId;
 use crate::failure::Failure;
 use crate::layer;
@@ -82,9 +83,9 @@ impl Mounts {
             return Ok(());
         };
         let sharing = match sharing {
-            Sharing::Shared => crate::cache::Sharing::Shared,
-            Sharing::Private => crate::cache::Sharing::Private,
-            Sharing::Locked => crate::cache::Sharing::Locked,
+            Sharing::Shared => store::Sharing::Shared,
+            Sharing::Private => store::Sharing::Private,
+            Sharing::Locked => store::Sharing::Locked,
         };
         let seed_lowers = match seed {
             Some((from, source)) => Some((executor.mount_lowers(from, source)?, source)),
@@ -98,9 +99,9 @@ impl Mounts {
             .with("gid", *gid)
             .with("seed", seed_lowers.as_ref().map(|(lowers, source)| format!("{lowers:?} {source}")));
         let lease = executor.input.store.cache_mount(
-            &identity.key(),
+            &identity.key().0,
             sharing,
-            &mut || executor.input.cancel.is_set(),
+            |waiting| executor.patience(waiting),
         )?;
         if lease.is_fresh() {
             let seed = seed_lowers.as_ref().map(|(lowers, source)| (lowers.as_slice(), source.as_str()));

@@ -10,7 +10,7 @@ use super::mount::Mounts;
 use super::sandbox::{Exit, Rung, SandboxNetwork, SandboxSpec};
 use super::snapshot::{self, Frozen};
 use super::step::{Made, Receipt};
-use crate::cache::DirDraft;
+use crate::cache::store::DirDraft;
 use crate::event::{Activity, Stream};
 use crate::failure::Failure;
 use crate::planner::graph::Step;

@@ -1,18 +1,22 @@
 //! One step: from the cache, or made.
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Executor;
 use super::chain::{Cell, Chain};
 use super::error::ExecuteError;
-use crate::cache::{Claim, Key, Lease, Material, Record};
+use crate::cache::store::{Claim, Lease, Patience, Waiting};
+use crate::cache::{Key, Material, RECORD_VERSION, Record};
 use crate::clock::Stopwatch;
 use crate::digest::DiffId;
 use crate::event::{Activity, Outcome};
 use crate::failure::Failure;
 use crate::planner::graph::Step;
 use crate::planner::op::Op;
+
+/// How long another builder that does the same is waited for.
+const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A layer as a step made it: complete, or a directory whose digest is being computed.
 pub(crate) enum Made {
@@ -56,11 +60,12 @@ impl Executor<'_> {
             return Ok(base.with(Cell::known(record.diff_id)));
         }
         let lease = match self.claim(step, &definition.key)? {
-            Claim::Hit(record) => {
+            Some(Claim::Hit(record)) => {
                 self.report_cached(step);
                 return Ok(base.with(Cell::known(record.diff_id)));
             }
-            Claim::Miss(lease) => Some(lease),
+            Some(Claim::Miss(lease)) => Some(lease),
+            None => None,
         };
         let activity = self.start(step);
         let materials = vec![definition.material.clone()];
@@ -124,8 +129,9 @@ impl Executor<'_> {
     ) -> Result<(), Failure> {
         for material in &receipt.materials {
             let record = Record {
-                version: crate::cache::record::RECORD_VERSION,
+                version: RECORD_VERSION,
                 key: material.key(),
+                operation: Some(self.definition(step.id).operation),
                 diff_id,
                 size,
                 blobs: Vec::new(),
@@ -140,11 +146,25 @@ impl Executor<'_> {
         Ok(())
     }
 
-    fn claim(&self, step: &Step, key: &Key) -> Result<Claim, Failure> {
+    /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
+    fn claim(&self, step: &Step, key: &Key) -> Result<Option<Claim>, Failure> {
         if step.no_cache {
-            return Ok(Claim::Miss(self.input.store.unclaimed()));
+            return Ok(None);
         }
-        Ok(self.input.store.claim(key, &mut || self.input.cancel.is_set())?)
+        let store = self.input.store;
+        Ok(Some(store.claim(key, &step.name, |waiting| self.patience(waiting))?))
+    }
+
+    /// Whether to wait for another builder: as long as it takes for one that works, since its
+    /// result is wanted; a stopped one is overtaken.
+    pub(crate) fn patience(&self, waiting: &Waiting) -> Patience {
+        if self.input.cancel.is_set() {
+            Patience::Cancel
+        } else if waiting.elapsed > WAIT_MAX {
+            Patience::Proceed
+        } else {
+            Patience::Wait
+        }
     }
 
     fn report_cached(&self, step: &Step) {
@@ -168,6 +188,3 @@ pub(crate) fn failed(failure: &Failure) -> Outcome {
         }
     }
 }
-
-/// A directory of the store that a step fills.
-pub(crate) type Upper = PathBuf;

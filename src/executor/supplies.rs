@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cache::record::BlobForm;
+use crate::cache::BlobForm;
 use crate::digest::DiffId;
 use crate::failure::Failure;
 use crate::planner::op::CopyInput;

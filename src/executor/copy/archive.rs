@@ -1,10 +1,11 @@
 //! ADD of archives: recognised by content, extracted aside, then placed like any tree.
 
 use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::CopyError;
+use crate::cache::Store;
+use crate::cache::store::DirDraft;
 use crate::executor::supplies::Files;
 use crate::failure::Failure;
 use crate::layer;
@@ -16,7 +17,7 @@ pub(super) struct Extracted {
     tree: Arc<Tree>,
     root: Arc<Root>,
     /// Removed when dropped.
-    _scratch: tempfile::TempDir,
+    _scratch: DirDraft,
 }
 
 struct ExtractedFiles(Arc<Root>);
@@ -42,17 +43,17 @@ impl Extracted {
 /// Extracts what `open` opens if it is a tar, bare or compressed; `None` if it is anything else
 /// (a compressed file that is no tar is copied as it is).
 pub(super) fn extract(
+    store: &Store,
     open: &dyn Fn() -> Result<Box<dyn Read + Send>, Failure>,
-    scratch: &Path,
     path: &TreePath,
 ) -> Result<Option<Extracted>, Failure> {
     let failed = |source| CopyError::Archive { path: path.clone(), source };
     let Some(tar) = layer::open_archive(open()?).map_err(failed)? else { return Ok(None) };
     let tree = layer::index(tar).map_err(failed)?;
     let Some(tar) = layer::open_archive(open()?).map_err(failed)? else { return Ok(None) };
-    let scratch = tempfile::tempdir_in(scratch).map_err(|source| CopyError::Scratch { source })?;
-    layer::apply(tar, scratch.path(), &layer::ApplyOptions::lower(&View::new(), &[]))
+    let scratch = store.draft_dir()?;
+    layer::apply(tar, scratch.fs(), &layer::ApplyOptions::lower(&View::new(), &[]))
         .map_err(failed)?;
-    let root = Root::open(scratch.path()).map_err(|source| CopyError::Scratch { source })?;
+    let root = Root::open(scratch.fs()).map_err(|source| CopyError::Scratch { source })?;
     Ok(Some(Extracted { tree: Arc::new(tree), root: Arc::new(root), _scratch: scratch }))
 }

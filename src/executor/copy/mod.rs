@@ -18,8 +18,8 @@ use super::Executor;
 use super::chain::Chain;
 use super::error::ExecuteError;
 use super::step::{Made, Receipt};
-use crate::cache::Material;
-use crate::cache::record::BlobForm;
+use crate::cache::store::Hashing;
+use crate::cache::{BlobForm, Material};
 use crate::digest::{ContentDigest, Digest};
 use crate::event::Activity;
 use crate::failure::Failure;
@@ -154,7 +154,7 @@ impl Executor<'_> {
             }
             (None, encoding) => {
                 let encoding = encoding.unwrap_or(layer::Encoding::UNCOMPRESSED);
-                let mut writer = self.input.store.blob_writer()?;
+                let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
                 let written =
                     layer::write_layer(tree.entries(), &contents, Some(encoding), &mut writer)
                         .map_err(failed)?;

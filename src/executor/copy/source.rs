@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::CopyError;
 use super::archive::{self, Extracted};
 use super::place::{Placed, Placer};
 use super::select::{self, Named};
+use crate::cache::store::DirDraft;
 use crate::digest::{ContentDigest, DiffId};
 use crate::executor::Executor;
 use crate::executor::chain::{Chain, Lost};
@@ -183,7 +185,7 @@ impl Sources {
                 CopyError::Read { path: path.clone(), source }.into()
             })
         };
-        let Some(extracted) = archive::extract(&open, &executor.input.store.scratch_dir(), &path)?
+        let Some(extracted) = archive::extract(executor.input.store, &open, &path)?
         else {
             return Ok(false);
         };
@@ -303,13 +305,14 @@ pub(super) struct Opener {
     files: BTreeMap<usize, Arc<dyn Files>>,
     roots: BTreeMap<DiffId, Arc<Root>>,
     stored: BTreeMap<(usize, TreePath), Stored>,
-    spools: Vec<tempfile::TempDir>,
+    /// Scratch directories that hold spooled files; removed when dropped.
+    spools: Vec<DirDraft>,
 }
 
 /// Where a file of a layer is.
 enum Stored {
     In(Arc<Root>, TreePath),
-    Spooled(std::path::PathBuf),
+    Spooled(PathBuf),
 }
 
 impl Opener {
@@ -329,13 +332,12 @@ impl Opener {
         diff_id: DiffId,
         wanted: BTreeMap<TreePath, (usize, TreePath)>,
     ) -> Result<(), Failure> {
-        let scratch = |source| CopyError::Scratch { source };
-        let spool = tempfile::tempdir_in(executor.input.store.scratch_dir()).map_err(scratch)?;
+        let spool = executor.input.store.draft_dir()?;
         let tar = executor.faces.open_tar(diff_id)?;
         let paths: BTreeSet<TreePath> = wanted.keys().cloned().collect();
         let mut count = 0_usize;
         layer::pick(tar, &paths, |path, content: &mut dyn Read| {
-            let file = spool.path().join(count.to_string());
+            let file = spool.fs().join(count.to_string());
             count += 1;
             let mut out = File::create(&file)?;
             io::copy(content, &mut out)?;
