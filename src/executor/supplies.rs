@@ -46,12 +46,9 @@ impl std::fmt::Debug for BlobStream {
 }
 
 /// Contexts, base layers, fetched files, secrets.
-pub trait Supplies: Sync {
+pub trait Supplies: Sync + std::fmt::Debug {
     /// The files of a context that this build may read.
     fn context(&self, name: &str) -> Result<FileTree, Failure>;
-
-    /// The host directory of a context, for bind mounts; `None` if it has to be laid out first.
-    fn context_directory(&self, name: &str) -> Result<Option<PathBuf>, Failure>;
 
     /// A fetched file or git tree: one tree a source.
     fn fetched(&self, input: &CopyInput) -> Result<FileTree, Failure>;
