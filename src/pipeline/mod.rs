@@ -1,3 +1,4 @@
 //! The street as one readable function: request in, images out.
 
 pub mod request;
+pub mod result;
