@@ -90,15 +90,19 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 /// Returns the wall clock; for ages and for `--timestamp=now`, never for a decision of
 /// correctness.
+pub fn now() -> Epoch {
+    Epoch(i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Returns the wall clock with its fractions; for time stamps of progress.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that reads the clock"
 )]
-pub fn now() -> Epoch {
-    let since = SystemTime::now()
+pub fn since_1970() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    Epoch(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+        .unwrap_or(Duration::ZERO)
 }
 
 /// Returns the wall clock in nanoseconds since 1970; only to compare with the time stamps of file

@@ -12,6 +12,7 @@ mod images;
 mod load;
 mod output;
 pub mod request;
+pub mod result;
 mod supplies;
 
 use std::collections::BTreeMap;

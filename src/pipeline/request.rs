@@ -156,6 +156,8 @@ pub enum Entitlement {
     SecurityInsecure,
     /// `device` or `device=NAME`
     Device(Option<String>),
+    /// `buildx.local.delete`: `-o type=local,mode=delete` may remove files.
+    LocalDelete,
 }
 
 /// `--annotation [type[platform]:]key=value`

@@ -39,6 +39,8 @@ pub struct ConsoleOptions {
     pub mode: Mode,
     /// Whether colours are allowed.
     pub color: bool,
+    /// Whether colours in the output of RUN steps stay in a log.
+    pub output_colors: Colors,
     /// Whether long names are cut in plain mode (`PROGRESS_NO_TRUNC=0`).
     pub truncate: bool,
     /// Whether warnings are drawn with their excerpts.
@@ -98,9 +100,10 @@ impl fmt::Debug for Console {
 impl Console {
     /// A console that writes to `out`, which is standard error in earnest.
     pub fn new(options: ConsoleOptions, out: Box<dyn Write + Send>) -> Arc<Self> {
-        let colors = match (options.color, options.mode) {
-            (true, Mode::Plain | Mode::Quiet) => Colors::Keep,
-            _ => Colors::Strip,
+        // On a terminal, output is cut to fit and drawn dim: colours would leak out of the cut.
+        let colors = match options.mode {
+            Mode::Tty => Colors::Strip,
+            _ => options.output_colors,
         };
         let reader = match options.mode {
             Mode::Plain => Reader::Plain(Plain::new(options.truncate)),

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Effects};
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Explain, Failure, Kind};
 
 use super::text;
 
@@ -224,20 +224,26 @@ pub fn failure(
                 ),
             }
         }
-        Failure::Room(error) => {
-            let message = text::clean_name(&error.to_string());
-            writeln!(out, "{label} {prefix}{message}")?;
-            causes(error.source(), out)?;
-            let mut all = error.hints();
-            if error.kind() == Kind::Internal {
-                all.push(
-                    "this is a bug in builder; please report it with the command and this text"
-                        .into(),
-                );
-            }
-            hints(&all, out)
-        }
+        Failure::Room(error) => explain(error.as_ref(), prefix, style, out),
     }
+}
+
+/// Tells why a command failed before it became a [`Failure`].
+pub fn error(error: &dyn Explain, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    explain(error, "", style, out)
+}
+
+fn explain(error: &dyn Explain, prefix: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let message = text::clean_name(&error.to_string());
+    writeln!(out, "{} {prefix}{message}", style.error("ERROR:"))?;
+    causes(error.source(), out)?;
+    let mut all = error.hints();
+    if error.kind() == Kind::Internal {
+        all.push(
+            "this is a bug in builder; please report it with the command and this text".into(),
+        );
+    }
+    hints(&all, out)
 }
 
 /// The chain of causes, the nearest first.

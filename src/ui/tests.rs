@@ -50,6 +50,7 @@ impl Stage {
         let options = ConsoleOptions {
             mode,
             color: false,
+            output_colors: text::Colors::Strip,
             truncate: false,
             debug: false,
             interval: Duration::from_millis(100),
@@ -579,6 +580,7 @@ fn a_reader_that_has_gone_ends_the_show_and_not_the_build() {
     let options = ConsoleOptions {
         mode: Mode::Plain,
         color: true,
+        output_colors: text::Colors::Keep,
         truncate: true,
         debug: true,
         interval: Duration::from_millis(1),

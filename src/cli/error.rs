@@ -1,0 +1,189 @@
+//! What can be wrong with a command line as a whole, and how a command stops.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::failure::{ExitCode, Explain, Failure, Kind, io_hints};
+
+/// What is wrong with the words of a command, or with what they name.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// `-` twice.
+    #[error("invalid argument: can't use stdin for both build context and dockerfile")]
+    StdinTwice,
+    /// The context is neither a directory nor an address.
+    #[error("unable to prepare context: path {path:?} not found")]
+    ContextMissing {
+        /// As given.
+        path: PathBuf,
+    },
+    /// The user has no home and named no store.
+    #[error("there is no directory for the store")]
+    NoRoot,
+    /// No agent.
+    #[error("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")]
+    NoAgent,
+    /// A secret or key that cannot be read.
+    #[error("failed to stat `{}`", .path.display())]
+    Stat {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// BuildKit's limit.
+    #[error("file `{}` too big. max size 500KB", .path.display())]
+    SecretSize {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A variable with a bad value.
+    #[error("invalid {name}: {reason}")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// Why, with the value.
+        reason: String,
+    },
+    /// A flag whose value needs more than itself to be refused.
+    #[error("invalid value for --{flag}: {reason}")]
+    Flag {
+        /// Its name.
+        flag: &'static str,
+        /// Why, with the value.
+        reason: String,
+    },
+    /// A live view without a terminal.
+    #[error("failed to get console: standard error is not a terminal")]
+    NotATerminal,
+    /// What the command line can say and this program cannot do.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// The flag or variable.
+        what: String,
+    },
+    /// A file of results.
+    #[error("failed to write `{}`", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Standard output is full or closed in an unusual way.
+    #[error("failed to write to standard output")]
+    Stdout(#[source] io::Error),
+    /// A password that cannot be read.
+    #[error("failed to read the password")]
+    Password(#[source] io::Error),
+    /// No terminal to ask for credentials.
+    #[error("cannot perform an interactive login from a non TTY device")]
+    NoPrompt,
+    /// Docker's config is not JSON.
+    #[error("failed to read `{}`", .path.display())]
+    DockerConfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process has no working directory.
+    #[error("failed to read the working directory")]
+    Directory(#[source] io::Error),
+}
+
+impl CliError {
+    /// Whether the words alone are wrong: exit code 2.
+    fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::StdinTwice
+                | Self::NoRoot
+                | Self::Variable { .. }
+                | Self::Flag { .. }
+                | Self::NotATerminal
+                | Self::NoPrompt
+                | Self::Unsupported { .. }
+        )
+    }
+}
+
+impl Explain for CliError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Write { .. } | Self::Stdout(_) | Self::Directory(_) => Kind::Environment,
+            _ => Kind::User,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::NoRoot => "set HOME or BUILDER_ROOT, or choose a store with --root DIR",
+            Self::NoAgent => {
+                "start an agent (`eval $(ssh-agent)`), or name a key: --ssh default=PATH"
+            }
+            Self::ContextMissing { .. } => "the last argument is a directory, an address or `-`",
+            Self::NotATerminal => "use --progress=plain",
+            Self::NoPrompt => "use --username NAME --password-stdin",
+            Self::Write { source, .. } | Self::Stat { source, .. } => return io_hints(source),
+            _ => return Vec::new(),
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+/// Why a command stops before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// Clap's help, version or refusal; it knows its stream and its text.
+    Clap(Box<clap::Error>),
+    /// The command line or what it names is wrong.
+    Cli(CliError),
+    /// The command failed.
+    Failed(Failure),
+    /// It was told already; only the exit code is left.
+    Told(ExitCode),
+    /// The reader of our output has gone; there is nobody to tell.
+    BrokenPipe,
+}
+
+impl Stop {
+    /// The exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Clap(error) if error.use_stderr() => ExitCode::Usage,
+            Self::Clap(_) | Self::BrokenPipe => ExitCode::Success,
+            Self::Cli(error) if error.is_usage() => ExitCode::Usage,
+            Self::Cli(error) if error.kind() == Kind::Environment => ExitCode::Environment,
+            Self::Cli(_) => ExitCode::Failed,
+            Self::Failed(failure) => failure.exit_code(),
+            Self::Told(code) => *code,
+        }
+    }
+
+    /// What an error of writing to standard output means.
+    pub fn stdout(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::BrokenPipe;
+        }
+        Self::Cli(CliError::Stdout(error))
+    }
+}
+
+impl From<CliError> for Stop {
+    fn from(error: CliError) -> Self {
+        Self::Cli(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<clap::Error> for Stop {
+    fn from(error: clap::Error) -> Self {
+        Self::Clap(Box::new(error))
+    }
+}

@@ -1,0 +1,239 @@
+//! Words to meaning: [`BuildArgs`] and the environment to one [`BuildRequest`].
+//!
+//! Paths become absolute, variables get their values, shorthands are spelled out. What needs
+//! the context, the Dockerfile or the network is left to the street.
+
+mod input;
+mod output;
+mod rooms;
+mod run;
+mod secret;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::args::values::{Call, CallMethod, EpochArg, KeyValue, NamedContext};
+use super::args::{BuildArgs, GlobalArgs};
+use super::{CliError, Environment, docker_config};
+use crate::pipeline::request::{BuildRequest, CacheUse, EpochSpec};
+use crate::platform::Platform;
+
+/// What one `builder build` asks for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The build.
+    pub request: BuildRequest,
+    /// What to do instead of a build.
+    pub call: Call,
+    /// `--iidfile`
+    pub iidfile: Option<PathBuf>,
+    /// `--metadata-file`
+    pub metadata_file: Option<PathBuf>,
+    /// Whether warnings go into the metadata (`BUILDX_METADATA_WARNINGS`).
+    pub metadata_warnings: bool,
+    /// What was asked for and has no effect here.
+    pub notices: Vec<String>,
+}
+
+/// Makes a request of words.
+pub fn build(
+    args: &BuildArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+) -> Result<Asked, CliError> {
+    let mut notices = Vec::new();
+    let context = input::context(&args.context, environment)?;
+    let dockerfile = input::dockerfile(args.file.as_deref(), &context, environment)?;
+    let mut build_args = build_args(&args.build_arg, environment);
+    let epoch = epoch(args.timestamp, &mut build_args, environment)?;
+    refuse_policy(environment)?;
+    let request = BuildRequest {
+        root: root(global, environment)?,
+        context,
+        dockerfile,
+        tags: deduplicated(&args.tag),
+        target: args.target.clone().filter(|name| !name.is_empty()),
+        build_args,
+        labels: labels(&args.label),
+        annotations: args
+            .annotation
+            .iter()
+            .flat_map(|arg| arg.0.clone())
+            .collect(),
+        platforms: platforms(&args.platform, environment)?,
+        named_contexts: named_contexts(&args.build_context, environment),
+        cache_use: cache_use(args),
+        pull: args.pull,
+        outputs: rooms::outputs(&output::specs(args), environment)?,
+        cache_from: rooms::remotes("cache-from", &args.cache_from, environment)?,
+        cache_to: rooms::remotes("cache-to", &args.cache_to, environment)?,
+        secrets: secret::secrets(&args.secret, environment, &mut notices)?,
+        ssh: secret::agents(&args.ssh, environment)?,
+        run: run::options(args, &mut notices)?,
+        allow: args.allow.iter().cloned().collect(),
+        epoch,
+        proxies: docker_config::proxies(environment)?,
+        registry: rooms::registry(&args.registry, environment)?,
+        explain: args.explain,
+    };
+    if let Some(name) = &args.builder {
+        notices.push(format!(
+            "--builder {name} has no effect: there are no builder instances"
+        ));
+    }
+    for flag in args.ignored.without_effect() {
+        notices.push(format!("{flag} has no effect"));
+    }
+    let absolute = |path: &PathBuf| environment.absolute(path);
+    Ok(Asked {
+        request,
+        call: call(args),
+        iidfile: args.iidfile.as_ref().map(absolute),
+        metadata_file: args.metadata_file.as_ref().map(absolute),
+        metadata_warnings: environment.is_true("BUILDX_METADATA_WARNINGS"),
+        notices,
+    })
+}
+
+/// The store: `--root`, `BUILDER_ROOT`, or the default.
+pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, CliError> {
+    let flag = global.root.as_ref().map(|path| environment.absolute(path));
+    flag.or_else(|| environment.path("BUILDER_ROOT"))
+        .or_else(|| environment.default_root())
+        .ok_or(CliError::NoRoot)
+}
+
+fn call(args: &BuildArgs) -> Call {
+    let check = if args.check {
+        CallMethod::Check
+    } else {
+        CallMethod::Build
+    };
+    args.call.unwrap_or(Call {
+        method: check,
+        json: false,
+        ignore_status: false,
+    })
+}
+
+/// `--build-arg`: a name without a value takes it from the environment, or is dropped.
+fn build_args(args: &[KeyValue], environment: &Environment) -> BTreeMap<String, String> {
+    let value = |arg: &KeyValue| {
+        let value = arg.value.clone();
+        value.or_else(|| environment.set(&arg.key).map(str::to_owned))
+    };
+    args.iter()
+        .filter_map(|arg| Some((arg.key.clone(), value(arg)?)))
+        .collect()
+}
+
+fn labels(args: &[KeyValue]) -> BTreeMap<String, String> {
+    args.iter()
+        .map(|arg| (arg.key.clone(), arg.value.clone().unwrap_or_default()))
+        .collect()
+}
+
+/// The epoch: `--timestamp`, then `SOURCE_DATE_EPOCH` as a build argument, then as a variable. A
+/// fixed one also becomes the build argument, as buildx passes it on.
+fn epoch(
+    flag: Option<EpochArg>,
+    build_args: &mut BTreeMap<String, String>,
+    environment: &Environment,
+) -> Result<EpochSpec, CliError> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let chosen = match flag {
+        Some(flag) => flag,
+        None => {
+            let argument = build_args.get(NAME).map(String::as_str);
+            let word = argument
+                .or_else(|| environment.text(NAME))
+                .filter(|text| !text.is_empty());
+            match word.map(super::args::values::epoch) {
+                None => EpochArg::Base,
+                Some(Ok(EpochArg::Fixed(epoch))) => EpochArg::Fixed(epoch),
+                Some(_) => {
+                    let reason = format!("{}: write seconds since 1970", word.unwrap_or_default());
+                    return Err(CliError::Variable { name: NAME, reason });
+                }
+            }
+        }
+    };
+    Ok(match chosen {
+        EpochArg::Base => EpochSpec::Base,
+        EpochArg::Git => EpochSpec::Git,
+        EpochArg::Now => EpochSpec::Now,
+        EpochArg::Fixed(epoch) => {
+            build_args.insert(NAME.to_owned(), epoch.0.to_string());
+            EpochSpec::Fixed(epoch)
+        }
+    })
+}
+
+/// `--platform`, each once, or `DOCKER_DEFAULT_PLATFORM`.
+fn platforms(args: &[Platform], environment: &Environment) -> Result<Vec<Platform>, CliError> {
+    if !args.is_empty() {
+        return Ok(deduplicated(args));
+    }
+    let Some(text) = environment.text("DOCKER_DEFAULT_PLATFORM") else {
+        return Ok(Vec::new());
+    };
+    let parse = |part: &str| {
+        part.trim()
+            .parse()
+            .map_err(
+                |error: crate::platform::ParsePlatformError| CliError::Variable {
+                    name: "DOCKER_DEFAULT_PLATFORM",
+                    reason: error.to_string(),
+                },
+            )
+    };
+    text.split(',').map(parse).collect()
+}
+
+/// `--build-context`; paths become absolute, addresses and image names stay.
+fn named_contexts(args: &[NamedContext], environment: &Environment) -> BTreeMap<String, String> {
+    let value = |value: &str| match value.strip_prefix("oci-layout://") {
+        Some(path) => format!(
+            "oci-layout://{}",
+            environment.absolute(path.as_ref()).display()
+        ),
+        None if value.contains("://") || input::is_address(value) => value.to_owned(),
+        None if value.starts_with("target:") || value.starts_with("input:") => value.to_owned(),
+        None => environment.absolute(value.as_ref()).display().to_string(),
+    };
+    args.iter()
+        .map(|arg| (arg.name.clone(), value(&arg.value)))
+        .collect()
+}
+
+fn cache_use(args: &BuildArgs) -> CacheUse {
+    match (args.no_cache, args.no_cache_filter.as_slice()) {
+        (true, _) => CacheUse::None,
+        (false, []) => CacheUse::All,
+        (false, stages) => CacheUse::Except(stages.to_vec()),
+    }
+}
+
+/// A policy that cannot be honoured must not be skipped.
+fn refuse_policy(environment: &Environment) -> Result<(), CliError> {
+    const NAME: &str = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
+    match environment.value(NAME) {
+        Some(_) => Err(CliError::Unsupported {
+            what: NAME.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn deduplicated<T: Clone + PartialEq>(list: &[T]) -> Vec<T> {
+    let mut result: Vec<T> = Vec::with_capacity(list.len());
+    for item in list {
+        if !result.contains(item) {
+            result.push(item.clone());
+        }
+    }
+    result
+}

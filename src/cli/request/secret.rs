@@ -1,0 +1,87 @@
+//! Secrets and ssh agents: what the environment and the disk have.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::args::values::{SecretArg, SshArg};
+use super::super::{CliError, Environment};
+use crate::pipeline::request::{SecretBytes, SecretSource};
+
+/// The largest secret (BuildKit, `MaxSecretSize`).
+const SECRET_BYTES_MAX: u64 = 500 * 1024;
+
+/// Where the secrets are. Without `src` and `env` the id names a variable if there is one, else a
+/// file. A variable that is not set is no secret, which matters only where one is required.
+pub(super) fn secrets(
+    args: &[SecretArg],
+    environment: &Environment,
+    notices: &mut Vec<String>,
+) -> Result<BTreeMap<String, SecretSource>, CliError> {
+    let mut secrets = BTreeMap::new();
+    for arg in args {
+        let variable = match (&arg.env, &arg.file) {
+            (Some(name), _) => Some(name),
+            (None, None) if arg.is_env || environment.set(&arg.id).is_some() => Some(&arg.id),
+            _ => None,
+        };
+        let source = match variable {
+            Some(name) => match environment.set(name) {
+                Some(value) => SecretSource::Value(SecretBytes(value.as_bytes().to_vec())),
+                None => {
+                    notices.push(format!("secret {}: the variable {name} is not set", arg.id));
+                    continue;
+                }
+            },
+            None => file(arg.file.as_deref().unwrap_or(&arg.id), environment)?,
+        };
+        secrets.insert(arg.id.clone(), source);
+    }
+    Ok(secrets)
+}
+
+/// A file that is there and not too large.
+fn file(path: &str, environment: &Environment) -> Result<SecretSource, CliError> {
+    let path = expand_home(path, environment);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > SECRET_BYTES_MAX => Err(CliError::SecretSize { path }),
+        Ok(_) => Ok(SecretSource::File(path)),
+        Err(source) => Err(CliError::Stat { path, source }),
+    }
+}
+
+/// Agents by id; without paths it is the agent of the environment.
+pub(super) fn agents(
+    args: &[SshArg],
+    environment: &Environment,
+) -> Result<BTreeMap<String, Vec<PathBuf>>, CliError> {
+    let mut agents = BTreeMap::new();
+    for arg in args {
+        let paths = if arg.paths.is_empty() {
+            vec![environment.path("SSH_AUTH_SOCK").ok_or(CliError::NoAgent)?]
+        } else {
+            arg.paths
+                .iter()
+                .map(|path| key(path, environment))
+                .collect::<Result<_, _>>()?
+        };
+        agents.insert(arg.id.clone(), paths);
+    }
+    Ok(agents)
+}
+
+fn key(path: &str, environment: &Environment) -> Result<PathBuf, CliError> {
+    let path = expand_home(path, environment);
+    match fs::metadata(&path) {
+        Ok(_) => Ok(path),
+        Err(source) => Err(CliError::Stat { path, source }),
+    }
+}
+
+/// `~/x` that no shell expanded, because it came after a `=`.
+fn expand_home(path: &str, environment: &Environment) -> PathBuf {
+    match (path.strip_prefix("~/"), environment.home()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => environment.absolute(Path::new(path)),
+    }
+}

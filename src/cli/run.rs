@@ -1,0 +1,86 @@
+//! From words to an exit code.
+
+use std::ffi::OsString;
+use std::process;
+
+use super::args::{Args, Verb};
+use super::{CliError, Environment, Stop, commands, screen};
+use crate::failure::{ExitCode, Failure};
+use crate::ui::render;
+
+/// Runs one command. Nothing was done before: no thread, no file, no terminal was touched.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> process::ExitCode {
+    let code = match run(words) {
+        Ok(code) => code,
+        Err(stop) => {
+            tell(&stop);
+            stop.exit_code()
+        }
+    };
+    process::ExitCode::from(code as u8)
+}
+
+fn run(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Stop> {
+    let args = Args::read(words)?;
+    let environment = Environment::read().map_err(CliError::Directory)?;
+    if args.global.debug {
+        start_tracing(&environment);
+    }
+    let unsupported = |what: &str| {
+        Err(CliError::Unsupported {
+            what: what.to_owned(),
+        }
+        .into())
+    };
+    match &args.verb {
+        Verb::Build(_) => unsupported("`builder build`"),
+        Verb::Plan(_) => unsupported("`builder plan`"),
+        Verb::Pull(_) => unsupported("`builder pull`"),
+        Verb::Push(_) => unsupported("`builder push`"),
+        Verb::Login(_) => unsupported("`builder login`"),
+        Verb::Logout(_) => unsupported("`builder logout`"),
+        Verb::Images(_) => unsupported("`builder images`"),
+        Verb::Tag(_) => unsupported("`builder tag`"),
+        Verb::Rm(_) => unsupported("`builder rm`"),
+        Verb::Inspect(_) => unsupported("`builder inspect`"),
+        Verb::History(_) => unsupported("`builder history`"),
+        Verb::Du(_) => unsupported("`builder du`"),
+        Verb::Prune(_) => unsupported("`builder prune`"),
+        Verb::Fsck(_) => unsupported("`builder fsck`"),
+        Verb::Doctor(_) => unsupported("`builder doctor`"),
+        Verb::Completion(args) => commands::completion(args),
+        Verb::Man => commands::man(),
+        Verb::Version => commands::version(),
+    }
+}
+
+/// Says why, on the stream where it belongs; nobody listening is no error.
+fn tell(stop: &Stop) {
+    // The terminal is looked at only now: a command that succeeds pays nothing for it.
+    let style = || {
+        Environment::read()
+            .map(|environment| screen::style(&environment))
+            .unwrap_or_default()
+    };
+    match stop {
+        Stop::Clap(error) => drop(error.print()),
+        Stop::Told(_) | Stop::BrokenPipe => {}
+        Stop::Failed(failure) => screen::complain(|out| render::failure(failure, "", style(), out)),
+        Stop::Cli(error) => {
+            screen::complain(|out| render::error(error, style(), out));
+        }
+    }
+}
+
+/// `--debug`: what the library traces goes to standard error; `BUILDER_LOG` chooses what.
+fn start_tracing(environment: &Environment) {
+    use tracing_subscriber::EnvFilter;
+    let directives = environment.text("BUILDER_LOG").unwrap_or("builder=debug");
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("builder=debug"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(environment.allows_color());
+    // A second subscriber in one process (tests) is refused; the first one serves.
+    drop(subscriber.try_init());
+}
