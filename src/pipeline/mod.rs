@@ -13,103 +13,101 @@ mod load;
 mod output;
 pub mod request;
 pub mod result;
+mod street;
 mod supplies;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use error::PipelineError;
-pub use output::Built;
 
-use crate::cache::remote::Remote;
 use crate::cache::{Access, Store};
-use crate::clock::{self, Epoch};
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::event::{Event, Reporter};
+use crate::event::Reporter;
 use crate::executor::sandbox::{Cancel, HostsEntry, Sandbox, SandboxNetwork};
-use crate::executor::{Definition, Executor, Inputs, Options};
+use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
-use crate::parser::ast::Dockerfile;
 use crate::planner::op::Network;
-use crate::planner::{self, EpochPolicy, NoCache, Plan, PlanRequest, RunDefaults, World};
-use crate::platform::Platform;
-use crate::registry::Client;
-use caches::Caches;
-use contexts::Contexts;
-use fetch::Fetches;
-use images::Images;
-use request::{BuildRequest, CacheUse, Entitlement, EpochSpec};
+use crate::planner::plan::Plan;
+use request::{BuildRequest, Entitlement};
+use result::BuildResult;
+use street::{Street, walk};
 use supplies::Outside;
 
 /// The default size of /dev/shm, Docker's.
 const SHM_BYTES: u64 = 64 << 20;
 
-/// A build that has been planned but not run, and all that it works with.
-struct Planned {
-    plan: Plan,
-    warnings: Vec<Diagnostic>,
+/// Plans what was asked for: nothing is run, no layer is fetched.
+pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Plan, Failure> {
+    walk(request, reporter, |street| Ok(street.plan.clone()))
 }
 
-/// How a build ended.
-#[derive(Debug)]
-pub enum Finished {
-    /// In this process.
-    Built(Box<Built>),
-    /// In another process of this program, inside a user namespace; it said what is to be said.
-    Elsewhere(std::process::ExitCode),
-}
-
-/// Builds what was asked for.
+/// Builds what was asked for. `enter` is called once before the first command runs or the first
+/// layer is unpacked: where that needs a user namespace, it does not come back.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,
     cancel: &Cancel,
-) -> Result<Finished, Failure> {
-    let store = Store::open(&request.root, Access::ReadWrite)?;
-    let client = Client::new(Arc::new(request.registry.clone()));
-    let fetches = Fetches::new(&store, &client, request, reporter);
-    let loaded = load::load(request, &store, &fetches, reporter)?;
-    let images = Images::new(&store, &client, reporter, request.pull);
-    let contexts =
-        Contexts::new(&store, reporter, &fetches, loaded.context.clone(), &request.named_contexts);
-    let caches = Caches::new(&store, reporter, remotes(request, &client)?);
-    let dockerfile = parse(&loaded, reporter)?;
-    let planned = plan_with(request, &dockerfile, &images, &contexts, &caches)?;
-    let outside = Outside {
-        images: &images,
-        contexts: &contexts,
-        caches: &caches,
-        fetches: &fetches,
-        secrets: &request.secrets,
-        ssh: &request.ssh,
-    };
-    let definitions = definitions(&planned.plan);
-    let options = options(request);
-    let sandbox = Sandbox::default();
-    let executor = Executor::new(Inputs {
-        graph: planned.plan.graph(),
-        definitions: &definitions,
-        store: &store,
-        records: &caches,
-        supplies: &outside,
-        options: &options,
-        reporter,
-        cancel,
-        sandbox: &sandbox,
+    enter: &dyn Fn() -> Result<(), Failure>,
+) -> Result<BuildResult, Failure> {
+    walk(request, reporter, |street| {
+        let outside = Outside {
+            images: street.images,
+            contexts: street.contexts,
+            caches: street.caches,
+            fetches: street.fetches,
+            secrets: &request.secrets,
+            ssh: &request.ssh,
+        };
+        let options = options(request);
+        let sandbox = Sandbox::default();
+        let executor = Executor::new(Inputs {
+            graph: street.plan.graph(),
+            definitions: street.plan.definitions(),
+            store: street.store,
+            records: street.caches,
+            supplies: &outside,
+            options: &options,
+            reporter,
+            cancel,
+            sandbox: &sandbox,
+        });
+        if executor.has_work() {
+            enter()?;
+        }
+        let chains = executor.execute()?;
+        output::finish(&street, &outside, &executor, &chains)
+    })
+}
+
+/// What the executor needs to know of the request.
+fn options(request: &BuildRequest) -> Options {
+    let run = &request.run;
+    let hosts = run.add_hosts.iter().filter_map(|(name, address)| {
+        Some(HostsEntry { address: (*address)?, name: name.clone() })
     });
-    let chains = executor.execute()?;
-    let built = output::finish(output::Finish {
-        request,
-        store: &store,
-        client: &client,
-        images: &images,
-        caches: &caches,
-        graph: planned.plan.graph(),
-        chains: &chains,
-        faces: executor.faces(),
-        reporter,
-    })?;
-    store.flush()?;
-    Ok(Finished::Built(Box::new(Built { warnings: planned.warnings, ..built })))
+    let allows = |wanted: &Entitlement| request.allow.contains(wanted);
+    Options {
+        network: match run.network {
+            Network::None => SandboxNetwork::None,
+            Network::Host | Network::Default => SandboxNetwork::Host,
+        },
+        hosts: hosts.collect(),
+        shm_size: run.shm_size.unwrap_or(SHM_BYTES),
+        limits: run.limits(),
+        step_timeout: run.step_timeout,
+        allow_network_host: allows(&Entitlement::NetworkHost),
+        allow_insecure: allows(&Entitlement::SecurityInsecure),
+        allow_devices: request.allow.iter().any(|one| matches!(one, Entitlement::Device(_))),
+        jobs: run.jobs,
+        encoding: output::main_encoding(request),
+    }
+}
+
+/// A failure in one line, as the log shows it.
+fn failure_text(failure: &Failure) -> String {
+    match failure {
+        Failure::Room(error) => error.to_string(),
+        Failure::Diagnosed(list) => {
+            list.first().map(|first| first.message.clone()).unwrap_or_default()
+        }
+    }
 }
