@@ -117,7 +117,9 @@ impl Explain for PlanError {
             Self::TargetNotFound { suggestion, .. } => did_you_mean(suggestion),
             Self::NoStages => vec!["start a stage with `FROM image` or `FROM scratch`".to_owned()],
             Self::InvalidEpoch { .. } => {
-                vec!["give whole seconds since 1970, as `git log -1 --format=%ct` prints".to_owned()]
+                vec![
+                    "give whole seconds since 1970, as `git log -1 --format=%ct` prints".to_owned(),
+                ]
             }
             Self::EpochOfSource { .. } => vec![
                 "give the number itself, or `--timestamp=git` for the commit of the context"
@@ -127,9 +129,9 @@ impl Explain for PlanError {
                 "give a directory, an archive, a git address, docker-image:// or oci-layout://"
                     .to_owned(),
             ],
-            Self::Syntax { .. } => vec![
-                "remove the `# syntax=` line, or name `docker/dockerfile:1`".to_owned(),
-            ],
+            Self::Syntax { .. } => {
+                vec!["remove the `# syntax=` line, or name `docker/dockerfile:1`".to_owned()]
+            }
             Self::Image {
                 suggestion, source, ..
             } => {

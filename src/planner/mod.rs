@@ -4,3 +4,20 @@
 pub mod graph;
 pub mod op;
 pub mod ports;
+
+mod build;
+mod error;
+mod frontend;
+mod lower;
+mod onbuild;
+mod request;
+mod resolve;
+mod scope;
+mod source;
+mod stage;
+mod words;
+
+pub use build::graph;
+pub use error::{Cause, PlanError};
+pub use request::{EpochPolicy, NoCache, PlanRequest, RunDefaults};
+pub use source::World;

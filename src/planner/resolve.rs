@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::failure::Failure;
@@ -60,14 +61,29 @@ pub(crate) struct Entry<'a> {
 }
 
 /// Where an instruction came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Origin {
     /// The stage itself.
     Stage,
     /// An ONBUILD of a stage of this file; its spans are good.
     StageTrigger,
-    /// An ONBUILD of an image; its spans mean nothing here.
-    ImageTrigger,
+    /// An ONBUILD of an image; its spans index the trigger's own text.
+    ImageTrigger(Arc<Words>),
+}
+
+impl Origin {
+    /// How to expand and to name places; `file` is for instructions of the file itself.
+    pub(crate) fn words<'w>(&'w self, file: &'w Words) -> &'w Words {
+        match self {
+            Self::Stage | Self::StageTrigger => file,
+            Self::ImageTrigger(words) => words,
+        }
+    }
+
+    /// Whether this is a trigger.
+    pub(crate) fn is_trigger(&self) -> bool {
+        !matches!(self, Self::Stage)
+    }
 }
 
 /// FROM lines with variables expanded.
@@ -84,7 +100,7 @@ pub(crate) struct Site<'s, 'a> {
     /// The stages.
     pub(crate) table: &'s StageTable<'a>,
     /// How to expand and to name places.
-    pub(crate) words: &'s Words<'a>,
+    pub(crate) words: &'s Words,
     /// The target platform.
     pub(crate) platform: &'s Platform,
 }
@@ -125,10 +141,16 @@ pub(crate) fn resolve<'a>(
             let stage = &table.stages[id.0];
             let found = stage_triggers(site, stage, &headers, externals)?;
             for entry in &found {
-                let pinned = words.pinned(stage.span);
-                for mention in mentions(&entry.instruction, &pinned)? {
-                    let meaning = mean(table, &mention, &pinned)?;
-                    uses[id.0].push((meaning, Mention { span: stage.span, ..mention }));
+                let words = entry.origin.words(words);
+                for mention in mentions(&entry.instruction, words)? {
+                    let meaning = mean(table, &mention, words)?;
+                    uses[id.0].push((
+                        meaning,
+                        Mention {
+                            span: stage.span,
+                            ..mention
+                        },
+                    ));
                 }
             }
             triggers.insert(id, found);
@@ -190,7 +212,7 @@ fn headers(
 fn header(
     stage: &StageDef<'_>,
     globals: &Globals,
-    words: &Words<'_>,
+    words: &Words,
 ) -> Result<(String, Option<Platform>), Diagnostic> {
     let image = &stage.from.image;
     let name = words.word(image, globals)?;
@@ -286,11 +308,7 @@ fn own_uses(site: Site<'_, '_>, headers: &[Header]) -> Result<Uses, Failure> {
     }
 }
 
-fn mean(
-    table: &StageTable<'_>,
-    mention: &Mention,
-    words: &Words<'_>,
-) -> Result<Meaning, Diagnostic> {
+fn mean(table: &StageTable<'_>, mention: &Mention, words: &Words) -> Result<Meaning, Diagnostic> {
     let meaning = table.meaning(mention);
     meaning.map_err(|message| words.error("invalid-stage-index", mention.span, message))
 }
@@ -324,11 +342,7 @@ fn reachable(headers: &[Header], uses: &Uses, target: StageId) -> BTreeSet<Stage
 
 /// Fails if stages need one another in a circle; depth-first with an explicit stack, since the
 /// file decides how deep it goes.
-fn reject_cycles(
-    site: Site<'_, '_>,
-    headers: &[Header],
-    uses: &Uses,
-) -> Result<(), Diagnostic> {
+fn reject_cycles(site: Site<'_, '_>, headers: &[Header], uses: &Uses) -> Result<(), Diagnostic> {
     let Site { table, words, .. } = site;
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
@@ -429,7 +443,7 @@ fn stage_triggers<'a>(
     headers: &[Header],
     externals: &Externals<'_>,
 ) -> Result<Vec<Entry<'a>>, Failure> {
-    let Site { table, words, .. } = site;
+    let table = site.table;
     let header = &headers[stage.id.0];
     if header.replaced {
         return Ok(Vec::new());
@@ -450,8 +464,7 @@ fn stage_triggers<'a>(
             .collect()),
         Base::External(id) => match externals.find(id) {
             Some(External::Image { image, .. }) => {
-                let texts = &image.config.config.on_build;
-                Ok(onbuild::of_image(texts, &words.pinned(stage.span))?)
+                onbuild::of_image(&id.name, &image.config.config.on_build)
             }
             _ => Ok(Vec::new()),
         },

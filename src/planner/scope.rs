@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::image::ContainerConfig;
 use crate::platform::Platform;
 
-use super::words::Variables;
+use crate::parser::expand::Env;
 
 /// The names that a RUN gets without ARG, and that are in no key and no history.
 const PROXIES: [&str; 5] = [
@@ -43,8 +43,8 @@ impl VariableList {
     }
 }
 
-impl Variables for VariableList {
-    fn value(&self, name: &str) -> Option<&str> {
+impl Env for VariableList {
+    fn lookup(&self, name: &str) -> Option<&str> {
         let pair = self.0.iter().find(|(known, _)| known == name)?;
         Some(&pair.1)
     }
@@ -77,7 +77,7 @@ impl Globals {
         }
         list.set("TARGETSTAGE", stage);
         for (name, value) in overrides {
-            if list.value(name).is_some() {
+            if list.lookup(name).is_some() {
                 list.set(name, value.as_str());
             }
         }
@@ -85,18 +85,20 @@ impl Globals {
     }
 }
 
-impl Variables for Globals {
-    fn value(&self, name: &str) -> Option<&str> {
-        self.0.value(name)
+impl Env for Globals {
+    fn lookup(&self, name: &str) -> Option<&str> {
+        self.0.lookup(name)
     }
 }
 
 /// containerd's `FormatAll`: the system's version in parentheses, where there is one.
 fn full_platform(platform: &Platform) -> String {
     match &platform.os_version {
-        Some(version) => platform
-            .to_string()
-            .replacen(&platform.os, &format!("{}({version})", platform.os), 1),
+        Some(version) => {
+            platform
+                .to_string()
+                .replacen(&platform.os, &format!("{}({version})", platform.os), 1)
+        }
         None => platform.to_string(),
     }
 }
@@ -149,7 +151,7 @@ impl Scope {
         }
         let mut prefix = format!("|{} ", self.declared.len());
         for (name, declared) in &self.declared {
-            let value = self.environment.value(name).unwrap_or(declared);
+            let value = self.environment.lookup(name).unwrap_or(declared);
             prefix.push_str(name);
             prefix.push('=');
             prefix.push_str(value);
@@ -171,7 +173,7 @@ impl Scope {
             let upper = name.to_ascii_uppercase();
             if PROXIES.contains(&upper.as_str()) {
                 for name in [upper.to_ascii_lowercase(), upper] {
-                    if self.environment.value(&name).is_none() {
+                    if self.environment.lookup(&name).is_none() {
                         list.set(&name, value.as_str());
                     }
                 }
@@ -181,9 +183,9 @@ impl Scope {
     }
 }
 
-impl Variables for Scope {
-    fn value(&self, name: &str) -> Option<&str> {
-        self.environment.value(name)
+impl Env for Scope {
+    fn lookup(&self, name: &str) -> Option<&str> {
+        self.environment.lookup(name)
     }
 }
 
@@ -212,7 +214,7 @@ mod tests {
             ("TARGETSTAGE", Some("app")),
             ("OTHER", None),
         ] {
-            assert_eq!(globals.value(name), value, "{name}");
+            assert_eq!(globals.lookup(name), value, "{name}");
         }
     }
 
@@ -221,9 +223,9 @@ mod tests {
         let mut scope = Scope::default();
         scope.declare("A", Some("arg"));
         scope.set("A", "env");
-        assert_eq!(scope.value("A"), Some("env"));
+        assert_eq!(scope.lookup("A"), Some("env"));
         scope.declare("A", Some("again"));
-        assert_eq!(scope.value("A"), Some("again"));
+        assert_eq!(scope.lookup("A"), Some("again"));
         assert_eq!(scope.history_prefix(), "|1 A=again ");
     }
 
@@ -231,7 +233,7 @@ mod tests {
     fn an_arg_without_value_is_counted_but_unset() {
         let mut scope = Scope::default();
         scope.declare("A", None);
-        assert_eq!(scope.value("A"), None);
+        assert_eq!(scope.lookup("A"), None);
         assert_eq!(scope.history_prefix(), "|1 A= ");
     }
 

@@ -88,7 +88,7 @@ impl<'a> Externals<'a> {
         &mut self,
         wanted: &BTreeMap<ExternalId, Span>,
         table: &StageTable<'_>,
-        words: &Words<'_>,
+        words: &Words,
     ) -> Result<(), Failure> {
         let mut images = Vec::new();
         for (id, span) in wanted {
@@ -139,12 +139,7 @@ impl<'a> Externals<'a> {
         Ok(())
     }
 
-    fn classify(
-        &self,
-        id: &ExternalId,
-        span: Span,
-        words: &Words<'_>,
-    ) -> Result<Classified, Failure> {
+    fn classify(&self, id: &ExternalId, span: Span, words: &Words) -> Result<Classified, Failure> {
         if let Some((name, value)) = self.context(&id.name, &id.platform) {
             return classify_context(name, value);
         }

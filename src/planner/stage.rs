@@ -10,7 +10,8 @@ use crate::parser::ast::{Command, Dockerfile, From, Instruction, Run};
 
 use super::error::PlanError;
 use super::graph::StageId;
-use super::words::{NoVariables, Words};
+use super::words::Words;
+use crate::parser::expand::NoVariables;
 
 /// The stages of a file, before any variable is known.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl<'a> StageTable<'a> {
     /// Cuts a file into stages. Fails if there is none, if something else than ARG stands before
     /// the first, or if a name is not one.
     pub(crate) fn of(dockerfile: &'a Dockerfile) -> Result<Self, Failure> {
-        let words = Words::new(&dockerfile.source, dockerfile.escape());
+        let words = Words::of(dockerfile);
         let mut errors = Vec::new();
         let is_from = |instruction: &Instruction| matches!(instruction.command, Command::From(_));
         let instructions = &dockerfile.instructions;
@@ -109,7 +110,7 @@ impl<'a> StageTable<'a> {
         from: &'a From,
         span: Span,
         body: &'a [Instruction],
-        words: &Words<'_>,
+        words: &Words,
         errors: &mut Vec<Diagnostic>,
     ) {
         let id = StageId(self.stages.len());
@@ -151,11 +152,14 @@ impl<'a> StageTable<'a> {
         let [stage] = self.stages.as_slice() else {
             return false;
         };
-        stage.body.iter().all(|instruction| match &instruction.command {
-            Command::Copy(copy) => copy.from.is_none(),
-            Command::Run(run) => run.mounts.is_empty(),
-            _ => true,
-        })
+        stage
+            .body
+            .iter()
+            .all(|instruction| match &instruction.command {
+                Command::Copy(copy) => copy.from.is_none(),
+                Command::Run(run) => run.mounts.is_empty(),
+                _ => true,
+            })
     }
 
     /// The value of TARGETSTAGE.
@@ -213,7 +217,7 @@ fn is_stage_name(name: &str) -> bool {
 /// What an instruction mentions: the `--from` of a COPY, the `from` of mounts.
 pub(crate) fn mentions(
     instruction: &Instruction,
-    words: &Words<'_>,
+    words: &Words,
 ) -> Result<Vec<Mention>, Diagnostic> {
     let span = instruction.span;
     match &instruction.command {
@@ -237,7 +241,7 @@ pub(crate) fn mentions(
     }
 }
 
-fn mount_mentions(run: &Run, span: Span, words: &Words<'_>) -> Result<Vec<Mention>, Diagnostic> {
+fn mount_mentions(run: &Run, span: Span, words: &Words) -> Result<Vec<Mention>, Diagnostic> {
     let mut mentions = Vec::new();
     for mount in &run.mounts {
         let value = |names: &[&str]| {

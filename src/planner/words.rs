@@ -3,48 +3,53 @@
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
-use crate::parser::ast::{Heredoc, Word};
-
-/// Where a word's variables are looked up.
-pub(crate) trait Variables {
-    /// The value of a variable; `None` if it is not set.
-    fn value(&self, name: &str) -> Option<&str>;
-}
-
-/// No variable at all.
-pub(crate) struct NoVariables;
-
-impl Variables for NoVariables {
-    fn value(&self, _name: &str) -> Option<&str> {
-        None
-    }
-}
+use crate::parser::ast::{Dockerfile, Heredoc, Word};
+use crate::parser::expand::{self, Env, ExpandError};
 
 /// Expands words of one file and names places in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Words<'a> {
-    source: &'a Arc<SourceFile>,
+pub(crate) struct Words {
+    source: Arc<SourceFile>,
     escape: char,
-    /// Where everything is said to be: for ONBUILD triggers of an image, which stand in no file.
-    pinned: Option<Span>,
 }
 
-impl<'a> Words<'a> {
-    /// Words of a file whose escape character is `escape`.
-    pub(crate) fn new(source: &'a Arc<SourceFile>, escape: char) -> Self {
+impl Words {
+    /// Words of a file, or of an ONBUILD trigger.
+    pub(crate) fn of(file: &Dockerfile) -> Self {
         Self {
-            source,
-            escape,
-            pinned: None,
+            source: Arc::clone(&file.source),
+            escape: file.escape(),
         }
     }
 
-    /// The same, but every place is `span`.
-    pub(crate) fn pinned(&self, span: Span) -> Self {
-        Self {
-            pinned: Some(span),
-            ..self.clone()
+    /// One word, which stays one whatever is in it.
+    pub(crate) fn word(&self, word: &Word, env: &dyn Env) -> Result<String, Diagnostic> {
+        if !word.raw.contains(['$', '"', '\'', self.escape]) {
+            return Ok(word.raw.clone());
         }
+        let expanded = expand::process_word(&word.raw, self.escape, env);
+        Ok(expanded.map_err(|error| self.failed(&error, word))?.value)
+    }
+
+    /// One word that may become several.
+    pub(crate) fn words(&self, word: &Word, env: &dyn Env) -> Result<Vec<String>, Diagnostic> {
+        let expanded = expand::process_words(&word.raw, self.escape, env);
+        Ok(expanded.map_err(|error| self.failed(&error, word))?.value)
+    }
+
+    /// The content of a heredoc that becomes a file: expanded unless its delimiter was quoted.
+    pub(crate) fn body(&self, heredoc: &Heredoc, env: &dyn Env) -> Result<String, Diagnostic> {
+        if !heredoc.expand {
+            return Ok(heredoc.body.clone());
+        }
+        let expanded = expand::process_heredoc(&heredoc.body, env);
+        let expanded =
+            expanded.map_err(|error| self.error("expansion", heredoc.span, error.to_string()))?;
+        Ok(expanded.value)
+    }
+
+    fn failed(&self, error: &ExpandError, word: &Word) -> Diagnostic {
+        error.diagnostic(&self.source, word)
     }
 
     /// An error at a place.
@@ -54,7 +59,7 @@ impl<'a> Words<'a> {
         span: Span,
         message: impl Into<String>,
     ) -> Diagnostic {
-        Diagnostic::error(code, self.source, self.pinned.unwrap_or(span), message)
+        Diagnostic::error(code, &self.source, span, message)
     }
 
     /// A warning at a place.
@@ -64,12 +69,12 @@ impl<'a> Words<'a> {
         span: Span,
         message: impl Into<String>,
     ) -> Diagnostic {
-        Diagnostic::warning(code, self.source, self.pinned.unwrap_or(span), message)
+        Diagnostic::warning(code, &self.source, span, message)
     }
 
     /// `Dockerfile:3`
     pub(crate) fn place(&self, span: Span) -> String {
-        let span = self.pinned.unwrap_or(span);
-        format!("{}:{}", self.source.name, self.source.line_column(span.start).0)
+        let line = self.source.line_column(span.start).0;
+        format!("{}:{line}", self.source.name)
     }
 }

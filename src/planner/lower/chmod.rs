@@ -31,8 +31,7 @@ fn is_clause(clause: &str) -> bool {
         return false;
     }
     actions.split(['+', '-', '=']).skip(1).all(|permissions| {
-        matches!(permissions, "u" | "g" | "o")
-            || permissions.chars().all(|c| "rwxXst".contains(c))
+        matches!(permissions, "u" | "g" | "o") || permissions.chars().all(|c| "rwxXst".contains(c))
     })
 }
 
@@ -48,7 +47,9 @@ mod tests {
         for good in ["u=rwX,go=rX", "+x", "a-w", "u+s,g=u", "ug=rw,o=", "u+r-w"] {
             assert_eq!(parse(good), Ok(Chmod::Symbolic(good.to_owned())), "{good}");
         }
-        for bad in ["", "8", "10000", "-1", "u", "rwx", "u=rz", "u=r,", "u=ug", "０"] {
+        for bad in [
+            "", "8", "10000", "-1", "u", "rwx", "u=rz", "u=r,", "u=ug", "０",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

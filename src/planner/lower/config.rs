@@ -10,8 +10,9 @@ use crate::image::{Healthcheck, ImageConfig};
 use crate::parser::ast::{self, Command, Instruction, Pairs, ShellOrExec};
 
 use super::super::scope::{Globals, Scope};
-use super::super::words::{Variables, Words};
+use super::super::words::Words;
 use super::{gofmt, port, signal};
+use crate::parser::expand::Env;
 
 /// The config of a stage while its instructions are applied.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl ConfigFold {
         instruction: &Instruction,
         scope: &mut Scope,
         arguments: Arguments<'_>,
-        words: &Words<'_>,
+        words: &Words,
     ) -> Result<Option<String>, Diagnostic> {
         let line = match &instruction.command {
             Command::Env(pairs) => self.env(pairs, scope, words)?,
@@ -106,7 +107,7 @@ impl ConfigFold {
         &mut self,
         pairs: &Pairs,
         scope: &mut Scope,
-        words: &Words<'_>,
+        words: &Words,
     ) -> Result<String, Diagnostic> {
         // All values see the environment as it was before the instruction.
         let pairs = expand_pairs(pairs, scope, words)?;
@@ -125,12 +126,7 @@ impl ConfigFold {
         Ok(line)
     }
 
-    fn label(
-        &mut self,
-        pairs: &Pairs,
-        scope: &Scope,
-        words: &Words<'_>,
-    ) -> Result<String, Diagnostic> {
+    fn label(&mut self, pairs: &Pairs, scope: &Scope, words: &Words) -> Result<String, Diagnostic> {
         let mut line = "LABEL".to_owned();
         for (name, value) in expand_pairs(pairs, scope, words)? {
             line.push_str(&format!(" {name}={value}"));
@@ -143,13 +139,15 @@ impl ConfigFold {
         &mut self,
         ports: &[ast::Word],
         scope: &Scope,
-        words: &Words<'_>,
+        words: &Words,
     ) -> Result<String, Diagnostic> {
         let mut all = Vec::new();
         for word in ports {
             for text in words.words(word, scope)? {
                 let ports = port::ports(&text);
-                all.extend(ports.map_err(|message| words.error("invalid-port", word.span, message))?);
+                all.extend(
+                    ports.map_err(|message| words.error("invalid-port", word.span, message))?,
+                );
             }
         }
         all.sort();
@@ -164,7 +162,7 @@ impl ConfigFold {
         &mut self,
         volumes: &[ast::Word],
         scope: &Scope,
-        words: &Words<'_>,
+        words: &Words,
     ) -> Result<String, Diagnostic> {
         let mut all = Vec::new();
         for word in volumes {
@@ -210,7 +208,7 @@ impl ConfigFold {
         &mut self,
         word: &ast::Word,
         scope: &Scope,
-        words: &Words<'_>,
+        words: &Words,
     ) -> Result<String, Diagnostic> {
         let text = words.word(word, scope)?;
         if !signal::is_signal(&text) {
@@ -279,7 +277,7 @@ fn arg(
     args: &[ast::Arg],
     scope: &mut Scope,
     arguments: Arguments<'_>,
-    words: &Words<'_>,
+    words: &Words,
 ) -> Result<String, Diagnostic> {
     let mut line = "ARG".to_owned();
     for arg in args {
@@ -287,7 +285,7 @@ fn arg(
         let value = match (arguments.build_args.get(name), &arg.default) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(default)) => Some(words.word(default, scope)?),
-            (None, None) => arguments.globals.value(name).map(str::to_owned),
+            (None, None) => arguments.globals.lookup(name).map(str::to_owned),
         };
         line.push(' ');
         line.push_str(name);
@@ -303,7 +301,7 @@ fn arg(
 fn expand_pairs(
     pairs: &Pairs,
     scope: &Scope,
-    words: &Words<'_>,
+    words: &Words,
 ) -> Result<Vec<(String, String)>, Diagnostic> {
     let expand = |(name, value): &(ast::Word, ast::Word)| {
         Ok((words.word(name, scope)?, words.word(value, scope)?))
@@ -312,7 +310,7 @@ fn expand_pairs(
 }
 
 /// An instruction that cannot stand where it stands: FROM as a trigger, or one that did not parse.
-fn unexpected(instruction: &Instruction, words: &Words<'_>) -> Diagnostic {
+fn unexpected(instruction: &Instruction, words: &Words) -> Diagnostic {
     let keyword = instruction.keyword.value.to_uppercase();
     let span: Span = instruction.keyword.span;
     words.error(

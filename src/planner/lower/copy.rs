@@ -1,7 +1,7 @@
 //! COPY and ADD: words to what is copied from where to where.
 
-use crate::digest::Digest;
 use crate::diagnostic::{Diagnostic, Span};
+use crate::digest::Digest;
 use crate::parser::ast::{Copy, CopySource, Word};
 
 use super::super::op::{Chmod, CopyInput, CopyOp, Source, Unpack};
@@ -13,7 +13,7 @@ use super::{chmod, path};
 /// What a COPY's meaning depends on besides its own text.
 pub(crate) struct CopyScope<'a> {
     /// How to expand.
-    pub(crate) words: &'a Words<'a>,
+    pub(crate) words: &'a Words,
     /// The stage's variables.
     pub(crate) scope: &'a Scope,
     /// The stage's config.
@@ -47,7 +47,13 @@ pub(crate) fn lower(
     };
     let written = words.word(destination, scope.scope)?;
     let sources = sources(copy, scope)?;
-    let history = history(scope.add, copy.parents, (&chown, &chmod_text), &sources, &written);
+    let history = history(
+        scope.add,
+        copy.parents,
+        (&chown, &chmod_text),
+        &sources,
+        &written,
+    );
     let checksum = expand(&copy.checksum)?;
     let inputs = inputs(copy, &sources, checksum, scope)?;
     let cwd = path::join("/", &scope.fold.config.config.working_dir);
@@ -168,9 +174,12 @@ fn inputs(
     sources.iter().map(input).collect()
 }
 
-fn digest(text: &str, copy: &Copy, words: &Words<'_>) -> Result<Digest, Diagnostic> {
+fn digest(text: &str, copy: &Copy, words: &Words) -> Result<Digest, Diagnostic> {
     text.parse().map_err(|_| {
-        let span = copy.checksum.as_ref().map_or(Span::default(), |word| word.span);
+        let span = copy
+            .checksum
+            .as_ref()
+            .map_or(Span::default(), |word| word.span);
         let message = format!("invalid checksum digest format: {text}");
         let error = words.error("invalid-checksum", span, message);
         error.help("write sha256: and 64 hex digits")
@@ -217,12 +226,12 @@ fn is_git(text: &str) -> bool {
             .is_some_and(|(user, host)| plain(user) && plain(host))
 }
 
-fn parse_chmod(text: &str, span: Span, words: &Words<'_>) -> Result<Chmod, Diagnostic> {
+fn parse_chmod(text: &str, span: Span, words: &Words) -> Result<Chmod, Diagnostic> {
     chmod::parse(text).map_err(|message| words.error("invalid-chmod", span, message))
 }
 
 /// A layer of its own has no `/etc/passwd` to look names up in.
-fn reject_names(chown: &str, span: Span, words: &Words<'_>) -> Result<(), Diagnostic> {
+fn reject_names(chown: &str, span: Span, words: &Words) -> Result<(), Diagnostic> {
     let (user, group) = chown.split_once(':').unwrap_or((chown, ""));
     let numeric = |id: &str| id.bytes().all(|byte| byte.is_ascii_digit());
     if numeric(user) && numeric(group) {

@@ -8,8 +8,8 @@ use crate::platform::Platform;
 
 use super::super::graph::{StageId, StepId, Target};
 use super::super::request::PlanRequest;
-use super::stage::LoweredStage;
 use super::path;
+use super::stage::LoweredStage;
 
 /// The comment of every history entry that BuildKit writes.
 const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -98,7 +98,9 @@ pub(crate) fn target(
     if let Some(base) = base {
         config.history.clone_from(&base.config.history);
     }
-    config.history.extend(history.iter().map(|(entry, _)| entry.clone()));
+    config
+        .history
+        .extend(history.iter().map(|(entry, _)| entry.clone()));
     config.created = created;
     for (name, value) in request.labels {
         config.config.labels.insert(name.clone(), value.clone());

@@ -17,7 +17,9 @@ pub(crate) fn quote(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             '\u{b}' => quoted.push_str("\\v"),
-            c if c < ' ' || c == '\u{7f}' => push(&mut quoted, format_args!("\\x{:02x}", u32::from(c))),
+            c if c < ' ' || c == '\u{7f}' => {
+                push(&mut quoted, format_args!("\\x{:02x}", u32::from(c)))
+            }
             c if c.is_control() => push(&mut quoted, format_args!("\\u{:04x}", u32::from(c))),
             c => quoted.push(c),
         }
@@ -67,7 +69,10 @@ fn fraction(value: u64, unit: u64) -> String {
     if rest > 0 {
         let width = usize::try_from(unit.ilog10()).unwrap_or(0);
         let decimals = format!("{rest:0width$}");
-        push(&mut text, format_args!(".{}", decimals.trim_end_matches('0')));
+        push(
+            &mut text,
+            format_args!(".{}", decimals.trim_end_matches('0')),
+        );
     }
     text
 }

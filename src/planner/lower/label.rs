@@ -3,10 +3,10 @@
 use crate::parser::ast::{Command, Instruction};
 use crate::platform::Platform;
 
-use super::super::resolve::{Base, Origin, ResolvedStage};
+use super::super::resolve::{Base, ResolvedStage};
 use super::super::scope::Scope;
-use super::super::words::Variables;
 use super::run;
+use crate::parser::expand::Env;
 
 /// Numbers the steps of one stage as BuildKit does.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Numbering {
     pub(crate) fn of(stage: &ResolvedStage<'_>, several: bool) -> Self {
         let base = usize::from(matches!(stage.base, Base::External(_)));
         let steps = stage.entries.iter().filter(|entry| {
-            entry.origin != Origin::Stage
+            entry.origin.is_trigger()
                 || matches!(
                     entry.instruction.command,
                     Command::Run(_) | Command::Copy(_) | Command::Add(_) | Command::Workdir(_)
@@ -39,7 +39,7 @@ impl Numbering {
 
     /// The name of the next step. `scope` tells what the step is built for, if that is not where
     /// it runs.
-    pub(crate) fn name(&mut self, text: &str, scope: &Scope, origin: Origin) -> String {
+    pub(crate) fn name(&mut self, text: &str, scope: &Scope, trigger: bool) -> String {
         let mut name = "[".to_owned();
         if let Some(platform) = &self.platform {
             name.push_str(&platform.to_string());
@@ -51,7 +51,7 @@ impl Numbering {
             name.push(' ');
         }
         let width = self.total.to_string().len();
-        let trigger = if origin == Origin::Stage { "" } else { "ONBUILD " };
+        let trigger = if trigger { "ONBUILD " } else { "" };
         let (next, total) = (self.next, self.total);
         self.next += 1;
         format!("{name}{next:width$}/{total}] {trigger}{text}")
@@ -60,17 +60,21 @@ impl Numbering {
 
 /// `->arm64` if the stage compiles for another platform than it runs on.
 fn cross(platform: &Platform, scope: &Scope) -> String {
-    let target = match scope.value("TARGETPLATFORM").map(str::parse::<Platform>) {
+    let target = match scope.lookup("TARGETPLATFORM").map(str::parse::<Platform>) {
         Some(Ok(target)) => target,
         _ => {
             let part = |name: &str, default: &str| {
-                let value = scope.value(name).filter(|value| !value.is_empty());
+                let value = scope.lookup(name).filter(|value| !value.is_empty());
                 value.unwrap_or(default).to_owned()
             };
             let os = part("TARGETOS", &platform.os);
             let architecture = part("TARGETARCH", &platform.architecture);
             let same = architecture == platform.architecture;
-            let own = if same { platform.variant.as_deref() } else { None };
+            let own = if same {
+                platform.variant.as_deref()
+            } else {
+                None
+            };
             let variant = part("TARGETVARIANT", own.unwrap_or_default());
             let variant = Some(variant.as_str()).filter(|variant| !variant.is_empty());
             Platform::new(&os, &architecture, variant).normalized()

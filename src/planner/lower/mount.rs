@@ -4,15 +4,16 @@ use crate::diagnostic::{Diagnostic, Span, suggest};
 use crate::parser::ast::Mount;
 
 use super::super::op::{RunMount, Sharing, Source};
-use super::super::words::{Variables, Words};
+use super::super::words::Words;
 use super::path;
+use crate::parser::expand::Env;
 
 /// What a mount's meaning depends on besides its own text.
 pub(crate) struct MountScope<'a> {
     /// How to expand.
-    pub(crate) words: &'a Words<'a>,
+    pub(crate) words: &'a Words,
     /// The stage's variables.
-    pub(crate) variables: &'a dyn Variables,
+    pub(crate) variables: &'a dyn Env,
     /// WORKDIR.
     pub(crate) cwd: &'a str,
     /// `BUILDKIT_CACHE_MOUNT_NS`
@@ -127,7 +128,10 @@ fn set(fields: &mut Fields, key: &str, value: Option<String>) -> Result<(), Prob
     let invalid = || (format!("invalid value for {key}: {text}"), None);
     let unexpected = |kind: Kind| {
         let kind = kind.name();
-        (format!("unexpected key '{key}' for mount type '{kind}'"), None)
+        (
+            format!("unexpected key '{key}' for mount type '{kind}'"),
+            None,
+        )
     };
     let flag = || match &value {
         None => Ok(true),
@@ -179,7 +183,9 @@ fn parse_bool(text: &str) -> Option<bool> {
 fn parse_size(text: &str) -> Option<u64> {
     let lower = text.trim().to_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = lower[digits.len()..].trim_end_matches('b').trim_end_matches('i');
+    let unit = lower[digits.len()..]
+        .trim_end_matches('b')
+        .trim_end_matches('i');
     let shift = match unit {
         "" => 0,
         "k" => 10,
@@ -189,13 +195,20 @@ fn parse_size(text: &str) -> Option<u64> {
         "p" => 50,
         _ => return None,
     };
-    let (whole, fraction) = digits.trim_end().split_once('.').unwrap_or((digits.trim_end(), ""));
+    let (whole, fraction) = digits
+        .trim_end()
+        .split_once('.')
+        .unwrap_or((digits.trim_end(), ""));
     if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let whole = u128::from(whole.parse::<u64>().ok()?);
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let parts = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? };
+    let parts = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse::<u128>().ok()?
+    };
     u64::try_from(((whole * scale + parts) << shift) / scale).ok()
 }
 
@@ -209,7 +222,10 @@ fn validate(fields: &Fields) -> Result<(), String> {
             ("gid", fields.gid),
         ] {
             if value.is_some() {
-                return Err(format!("{key} not allowed for \"{}\" type mounts", kind.name()));
+                return Err(format!(
+                    "{key} not allowed for \"{}\" type mounts",
+                    kind.name()
+                ));
             }
         }
     }
@@ -229,10 +245,16 @@ fn validate(fields: &Fields) -> Result<(), String> {
         }
     }
     if fields.sharing.is_some() && kind != Kind::Cache {
-        return Err(format!("invalid cache sharing set for {} mount", kind.name()));
+        return Err(format!(
+            "invalid cache sharing set for {} mount",
+            kind.name()
+        ));
     }
     if fields.env.is_some() && kind != Kind::Secret {
-        return Err(format!("unexpected key 'env' for mount type '{}'", kind.name()));
+        return Err(format!(
+            "unexpected key 'env' for mount type '{}'",
+            kind.name()
+        ));
     }
     if kind == Kind::Ssh && fields.source.is_some() {
         return Err("ssh does not support source".to_owned());
@@ -243,9 +265,9 @@ fn validate(fields: &Fields) -> Result<(), String> {
 fn build(fields: Fields, scope: &MountScope<'_>) -> Result<RunMount, String> {
     let from = match &fields.from {
         None => None,
-        Some(name) => Some(
-            (scope.source)(name).ok_or_else(|| format!("invalid from flag value {name}"))?,
-        ),
+        Some(name) => {
+            Some((scope.source)(name).ok_or_else(|| format!("invalid from flag value {name}"))?)
+        }
     };
     let written = fields.target.clone().unwrap_or_default();
     let target = path::join(scope.cwd, &written);
@@ -277,8 +299,15 @@ fn build(fields: Fields, scope: &MountScope<'_>) -> Result<RunMount, String> {
         },
         Kind::Secret => secret(fields, &target)?,
         Kind::Ssh => RunMount::Ssh {
-            id: fields.id.filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned()),
-            target: if written.is_empty() { None } else { Some(mounted()?) },
+            id: fields
+                .id
+                .filter(|id| !id.is_empty())
+                .unwrap_or_else(|| "default".to_owned()),
+            target: if written.is_empty() {
+                None
+            } else {
+                Some(mounted()?)
+            },
             required: fields.required,
             mode: fields.mode.unwrap_or(0o600),
             uid: fields.uid.unwrap_or(0),

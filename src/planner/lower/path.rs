@@ -29,7 +29,10 @@ pub(crate) fn clean(path: &str) -> String {
 
 /// The last component.
 pub(crate) fn base_name(path: &str) -> &str {
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(path)
 }
 
 /// Makes a path of a Windows image one with slashes and without drive letter.

@@ -72,7 +72,10 @@ mod tests {
             ("1-2-3", Err("invalid containerPort: 1-2-3")),
             ("80/http", Err("invalid proto: http")),
             ("x:80:80", Err("invalid IP address: x")),
-            ("1-2:80-82", Err("invalid ranges specified for container and host Ports: 80-82 and 1-2")),
+            (
+                "1-2:80-82",
+                Err("invalid ranges specified for container and host Ports: 80-82 and 1-2"),
+            ),
         ] {
             let expected = expected
                 .map(|ports| ports.into_iter().map(str::to_owned).collect::<Vec<_>>())

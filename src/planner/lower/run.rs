@@ -24,7 +24,7 @@ pub(crate) struct RunScope<'a> {
     /// The whole request: defaults and control arguments.
     pub(crate) request: &'a PlanRequest<'a>,
     /// How to expand.
-    pub(crate) words: &'a Words<'a>,
+    pub(crate) words: &'a Words,
     /// The stage's variables.
     pub(crate) scope: &'a Scope,
     /// The stage's config.
@@ -81,15 +81,23 @@ pub(crate) fn lower(
         args: command.args,
         script: command.script,
         env,
-        proxies: scope.scope.proxies(&request.run.proxies, request.build_args),
+        proxies: scope
+            .scope
+            .proxies(&request.run.proxies, request.build_args),
         cwd,
         user: config.user.clone(),
         mounts,
         network: network(run.network.as_ref(), scope)?,
         hosts,
-        hostname: control("BUILDKIT_SANDBOX_HOSTNAME").unwrap_or(HOSTNAME).to_owned(),
+        hostname: control("BUILDKIT_SANDBOX_HOSTNAME")
+            .unwrap_or(HOSTNAME)
+            .to_owned(),
         security: security(run.security.as_ref(), scope.words)?,
-        devices: run.devices.iter().map(|device| device.value.clone()).collect(),
+        devices: run
+            .devices
+            .iter()
+            .map(|device| device.value.clone())
+            .collect(),
         platform: scope.platform.clone(),
     };
     Ok((op, history))
@@ -159,7 +167,11 @@ pub(crate) fn heredoc_summary(run: &Run) -> Option<String> {
     };
     let body = heredoc.body.trim();
     let first = body.lines().next().unwrap_or_default();
-    let more = if body.lines().nth(1).is_some() { "..." } else { "" };
+    let more = if body.lines().nth(1).is_some() {
+        "..."
+    } else {
+        ""
+    };
     Some(format!("{first}{more}"))
 }
 
@@ -179,7 +191,7 @@ fn network(flag: Option<&Spanned<String>>, scope: &RunScope<'_>) -> Result<Netwo
     }
 }
 
-fn security(flag: Option<&Spanned<String>>, words: &Words<'_>) -> Result<Security, Diagnostic> {
+fn security(flag: Option<&Spanned<String>>, words: &Words) -> Result<Security, Diagnostic> {
     let Some(flag) = flag else {
         return Ok(Security::Sandbox);
     };

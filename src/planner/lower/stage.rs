@@ -86,15 +86,11 @@ impl<'a> Lowering<'_, 'a> {
             history: lowered.history,
         };
         for entry in &stage.entries {
-            let words = match entry.origin {
-                Origin::ImageTrigger => self.site.words.pinned(stage.span),
-                Origin::Stage | Origin::StageTrigger => self.site.words.clone(),
-            };
             let at = At {
                 lowering: self,
                 stage,
                 entry,
-                words: &words,
+                words: entry.origin.words(self.site.words),
             };
             let result = at.apply(&mut fold, &mut lowered.scope, &mut cursor, (done, builder));
             if let Err(error) = result {
@@ -130,7 +126,7 @@ impl<'a> Lowering<'_, 'a> {
             Some(External::Image { name, image }) => {
                 self.check_platform(stage, id, image, builder);
                 let mut scope = Scope::default();
-                let shown = numbering.name(&format!("FROM {name}"), &scope, Origin::Stage);
+                let shown = numbering.name(&format!("FROM {name}"), &scope, false);
                 let (step, epoch) = self.image(stage, (name, shown), image, builder);
                 let config = finish::inherited(&image.config);
                 scope.inherit(&config.config);
@@ -147,7 +143,7 @@ impl<'a> Lowering<'_, 'a> {
             Some(External::Files(context)) => {
                 let mut lowered = self.scratch(stage, builder);
                 let text = format!("FROM {}", id.name);
-                let name = numbering.name(&text, &lowered.scope, Origin::Stage);
+                let name = numbering.name(&text, &lowered.scope, false);
                 let op = Op::Copy(Box::new(whole_context(context)));
                 lowered.step = builder.add(Step {
                     name,
@@ -217,7 +213,9 @@ impl<'a> Lowering<'_, 'a> {
             NoCache::Never => false,
             NoCache::All => true,
             NoCache::Stages(stages) => name.as_ref().is_some_and(|name| {
-                stages.iter().any(|filter| filter.eq_ignore_ascii_case(name))
+                stages
+                    .iter()
+                    .any(|filter| filter.eq_ignore_ascii_case(name))
             }),
         };
         Step {
@@ -258,7 +256,7 @@ impl<'a> Lowering<'_, 'a> {
     fn source(
         self,
         mention: &Mention,
-        (stage, words): (&ResolvedStage<'a>, &Words<'_>),
+        (stage, words): (&ResolvedStage<'a>, &Words),
         done: &BTreeMap<StageId, LoweredStage>,
         builder: &mut GraphBuilder,
     ) -> Result<(Source, Epoch), Diagnostic> {
@@ -328,7 +326,7 @@ struct At<'s, 'l, 'a> {
     lowering: Lowering<'l, 'a>,
     stage: &'s ResolvedStage<'a>,
     entry: &'s Entry<'a>,
-    words: &'s Words<'s>,
+    words: &'s Words,
 }
 
 type Surroundings<'s> = (&'s BTreeMap<StageId, LoweredStage>, &'s mut GraphBuilder);
@@ -406,7 +404,11 @@ impl At<'_, '_, '_> {
                 let (op, line) = run::lower(run, instruction.span, &run_scope)?;
                 return Ok((Op::Run(Box::new(op)), line, epoch));
             }
-            _ => return Err(self.words.error("unexpected-instruction", instruction.span, "")),
+            _ => {
+                return Err(self
+                    .words
+                    .error("unexpected-instruction", instruction.span, ""));
+            }
         };
         let (from, made) = match sources.first() {
             Some((_, (source, made))) => (source.clone(), *made),
@@ -456,12 +458,14 @@ impl At<'_, '_, '_> {
         let instruction: &Instruction = &self.entry.instruction;
         let text = label::text(instruction);
         let span = match self.entry.origin {
-            Origin::ImageTrigger => self.stage.span,
+            Origin::ImageTrigger(_) => self.stage.span,
             Origin::Stage | Origin::StageTrigger => instruction.span,
         };
         let reads = reads(&op);
         let step = Step {
-            name: cursor.numbering.name(&text, scope, self.entry.origin),
+            name: cursor
+                .numbering
+                .name(&text, scope, self.entry.origin.is_trigger()),
             base: Some(cursor.step),
             reads,
             ..self.lowering.step(self.stage, span, op, cursor.epoch)
