@@ -7,7 +7,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // `executor::sandbox::run_if_child()` goes here: before any thread, because namespaces are
-    // joined by a thread.
+    // Must run before anything starts a thread: namespaces are joined by a thread.
+    if let Some(code) = builder::executor::sandbox::run_if_child() {
+        return code;
+    }
     builder::cli::main(std::env::args_os())
 }
