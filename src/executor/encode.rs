@@ -60,7 +60,7 @@ impl Executor<'_> {
             let Some(cell) = chain.cells().last() else { continue };
             let Ok(diff_id) = cell.diff_id() else { continue };
             let Some(encoding) = self.input.options.encoding else { continue };
-            if seen.insert(diff_id) && !self.input.cancel.is_set() {
+            if seen.insert(diff_id) && !self.input.cancel.is_cancelled() {
                 self.faces.blob(diff_id, encoding)?;
             }
         }

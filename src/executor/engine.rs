@@ -142,7 +142,7 @@ impl<'a> Executor<'a> {
 
     /// Performs a step; the steps that can start because of it.
     fn finish(&self, step: &Step) -> Vec<StepId> {
-        if self.input.cancel.is_set() {
+        if self.input.cancel.is_cancelled() {
             self.fail(ExecuteError::Cancelled.into());
             return Vec::new();
         }
@@ -174,7 +174,7 @@ impl<'a> Executor<'a> {
     /// Keeps a failure and stops the other steps.
     fn fail(&self, failure: Failure) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
-        self.input.cancel.set();
+        self.input.cancel.cancel();
     }
 
     /// The layers that a step stands on.

@@ -7,6 +7,7 @@
 //! This room does not know Dockerfiles, registries or terminals.
 
 mod chain;
+mod contents;
 mod copy;
 mod emulation;
 mod encode;

@@ -56,7 +56,7 @@ impl Executor<'_> {
             &mut |stream: Stream, bytes: &[u8]| activity.output(stream, bytes),
             self.input.cancel,
         )?;
-        if self.input.cancel.is_set() {
+        if self.input.cancel.is_cancelled() {
             return Err(ExecuteError::Cancelled.into());
         }
         if exit != Exit::Code(0) {

@@ -158,7 +158,7 @@ impl Executor<'_> {
     /// Whether to wait for another builder: as long as it takes for one that works, since its
     /// result is wanted; a stopped one is overtaken.
     pub(crate) fn patience(&self, waiting: &Waiting) -> Patience {
-        if self.input.cancel.is_set() {
+        if self.input.cancel.is_cancelled() {
             Patience::Cancel
         } else if waiting.elapsed > WAIT_MAX {
             Patience::Proceed

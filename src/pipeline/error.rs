@@ -80,6 +80,20 @@ pub enum PipelineError {
         /// The secret.
         id: String,
     },
+    /// A document of an image cannot be written as JSON.
+    #[error("failed to write a document of the image")]
+    Document {
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Standard output cannot be written.
+    #[error("failed to write to standard output")]
+    Stdout {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Standard input cannot be read.
     #[error("failed to read standard input")]
     Stdin {
@@ -118,8 +132,8 @@ impl Explain for PipelineError {
     fn kind(&self) -> Kind {
         match self {
             Self::Cancelled => Kind::Cancelled,
-            Self::Panicked => Kind::Internal,
-            Self::Scratch { .. } | Self::Stdin { .. } => Kind::Environment,
+            Self::Panicked | Self::Document { .. } => Kind::Internal,
+            Self::Scratch { .. } | Self::Stdin { .. } | Self::Stdout { .. } => Kind::Environment,
             _ => Kind::User,
         }
     }

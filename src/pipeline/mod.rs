@@ -4,6 +4,7 @@
 //! ports of the planner and the executor with contexts, registries and caches, and hands what one
 //! room gives to the next. It decides nothing that a room could decide.
 
+mod blobs;
 mod caches;
 mod contexts;
 mod error;
@@ -11,6 +12,7 @@ mod fetch;
 mod images;
 mod load;
 mod output;
+mod remotes;
 pub mod request;
 pub mod result;
 mod street;

@@ -47,7 +47,7 @@ pub use login::{LoginOutcome, StoredIn};
 pub use mirror::{Mirror, MirrorPulls, MirrorRule};
 pub use options::{ProxyOptions, RegistryOptions, RetryPolicy};
 pub use push::Pushed;
-pub use resolve::{Known, Nothing, ResolvedManifest};
+pub use resolve::{Known, Nothing, ResolvedManifest, choose};
 
 /// The largest manifest or index that is read, in bytes (distribution-spec asks for at least this).
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;

@@ -221,7 +221,7 @@ fn shown(reference: &Reference) -> Request {
 
 /// The entry of an index for a platform: among those that suit, one whose variant is the wanted
 /// one, else the first. Attestations and entries of other kinds are no candidates.
-fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
+pub fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
     let wanted = platform.clone().normalized();
     let suits = |descriptor: &&Descriptor| {
         let is_image = MediaType::parse(&descriptor.media_type).is_some();
