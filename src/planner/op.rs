@@ -86,6 +86,25 @@ pub struct RunOp {
     pub platform: Platform,
 }
 
+impl RunOp {
+    /// Where the mounts that show files take them from.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.mounts.iter().filter_map(|mount| match mount {
+            RunMount::Bind { from, .. } => Some(from),
+            RunMount::Cache { seed, .. } => seed.as_ref().map(|(from, _)| from),
+            RunMount::Tmpfs { .. } | RunMount::Secret { .. } | RunMount::Ssh { .. } => None,
+        })
+    }
+
+    /// The names of the contexts that its mounts show.
+    pub fn contexts(&self) -> impl Iterator<Item = &str> {
+        self.sources().filter_map(|source| match source {
+            Source::Context(name) => Some(name.as_str()),
+            Source::Step(_) => None,
+        })
+    }
+}
+
 /// The network of a RUN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Network {

@@ -7,7 +7,6 @@ use crate::clock::Epoch;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::image::ImageConfig;
 use crate::parser::ast::{Command, Instruction, Word};
-use crate::platform::Platform;
 
 use super::super::graph::{GraphBuilder, StageId, Step, StepId};
 use super::super::op::{CopyInput, CopyOp, ImageOp, Op, Source, Unpack, WorkdirOp};
@@ -476,18 +475,9 @@ impl At<'_, '_, '_> {
 
 /// The steps that an operation reads, each once.
 fn reads(op: &Op) -> Vec<StepId> {
-    use super::super::op::RunMount;
     let sources: Vec<&Source> = match op {
         Op::Copy(copy) => vec![&copy.from],
-        Op::Run(run) => run
-            .mounts
-            .iter()
-            .filter_map(|mount| match mount {
-                RunMount::Bind { from, .. } => Some(from),
-                RunMount::Cache { seed, .. } => seed.as_ref().map(|(from, _)| from),
-                RunMount::Tmpfs { .. } | RunMount::Secret { .. } | RunMount::Ssh { .. } => None,
-            })
-            .collect(),
+        Op::Run(run) => run.sources().collect(),
         Op::Scratch | Op::Image(_) | Op::Workdir(_) => Vec::new(),
     };
     let mut steps: Vec<StepId> = sources
