@@ -1,0 +1,206 @@
+//! HTTP clients, one for each way of trusting, made when first needed.
+//!
+//! A client for plain HTTP never touches a certificate. The system's certificates are loaded for
+//! the first TLS connection only; on a machine that has none, Mozilla's list is used.
+//!
+//! Traps of the library that this file works around: its blocking client limits the *time to the
+//! answer's head, sending included,* and each read by one number, so uploads carry a limit of
+//! their own ([`upload_time_max`]); its redirects would be followed without asking us.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Certificate, Identity, NoProxy, Proxy, blocking};
+
+use super::error::{RegistryError, printable};
+use super::options::{ProxyOptions, RegistryOptions};
+
+const USER_AGENT: &str = concat!("builder/", env!("CARGO_PKG_VERSION"));
+/// The slowest upload that is waited for, in bytes a second.
+const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+const PEM_BYTES_MAX: u64 = 4 << 20;
+
+/// Whom a connection believes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trust {
+    /// Plain HTTP.
+    Plain,
+    /// The system's authorities and those of the options.
+    System,
+    /// The same and those in a directory, which may also hold a client certificate.
+    Directory(PathBuf),
+    /// Any certificate: the registry is listed as insecure.
+    Anybody,
+}
+
+/// The clients made so far.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    clients: Mutex<BTreeMap<Trust, blocking::Client>>,
+}
+
+impl Pool {
+    /// The client for a way of trusting.
+    pub(super) fn client(
+        &self,
+        trust: &Trust,
+        options: &RegistryOptions,
+    ) -> Result<blocking::Client, RegistryError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(trust) {
+            return Ok(client.clone());
+        }
+        let client = build(trust, options)?;
+        clients.insert(trust.clone(), client.clone());
+        Ok(client)
+    }
+}
+
+/// How long an upload of `size` bytes may take as a whole.
+pub(super) fn upload_time_max(size: u64, options: &RegistryOptions) -> Duration {
+    let transfer = Duration::from_secs(size / UPLOAD_BYTES_PER_SECOND_MIN);
+    // A registry on an object store copies the blob before it answers.
+    transfer + options.retry.silence_max.saturating_mul(10)
+}
+
+/// The directory of certificates for a host, if there is one with any.
+pub(super) fn certificates_of(host: &str, options: &RegistryOptions) -> Option<PathBuf> {
+    if host.contains('/') || host.starts_with('.') {
+        return None;
+    }
+    options
+        .certs_dirs
+        .iter()
+        .map(|directory| directory.join(host))
+        .find(|directory| {
+            !files_of(directory, "crt").is_empty() || !files_of(directory, "cert").is_empty()
+        })
+}
+
+fn build(trust: &Trust, options: &RegistryOptions) -> Result<blocking::Client, RegistryError> {
+    let silence_max = options.retry.silence_max;
+    let mut builder = blocking::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(silence_max)
+        .timeout(silence_max)
+        .tcp_user_timeout(silence_max)
+        .tcp_nodelay(true)
+        .no_proxy();
+    for proxy in proxies(&options.proxy)? {
+        builder = builder.proxy(proxy);
+    }
+    builder = match trust {
+        Trust::Plain => builder.tls_certs_only([]),
+        Trust::Anybody => builder
+            .tls_certs_only([])
+            .tls_danger_accept_invalid_certs(true),
+        Trust::System => builder.tls_certs_only(roots(options)?),
+        Trust::Directory(directory) => {
+            let mut roots = roots(options)?;
+            for path in files_of(directory, "crt") {
+                roots.extend(read_certificates(&path)?);
+            }
+            if let Some(identity) = client_identity(directory)? {
+                builder = builder.identity(identity);
+            }
+            builder.tls_certs_only(roots)
+        }
+    };
+    builder.build().map_err(|error| prepare(&error))
+}
+
+/// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured by the loader), or
+/// Mozilla's where the system has none, and those of the options.
+fn roots(options: &RegistryOptions) -> Result<Vec<Certificate>, RegistryError> {
+    let native = rustls_native_certs::load_native_certs().certs;
+    let parse = |der: &[u8]| Certificate::from_der(der).ok();
+    let mut roots: Vec<Certificate> = if native.is_empty() {
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        built_in.iter().filter_map(|der| parse(der)).collect()
+    } else {
+        native.iter().filter_map(|der| parse(der)).collect()
+    };
+    for path in &options.ca_files {
+        roots.extend(read_certificates(path)?);
+    }
+    Ok(roots)
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, RegistryError> {
+    Certificate::from_pem_bundle(&read_pem(path)?).map_err(|error| unusable(path, &error))
+}
+
+fn client_identity(directory: &Path) -> Result<Option<Identity>, RegistryError> {
+    for path in files_of(directory, "cert") {
+        let key = path.with_extension("key");
+        if key.is_file() {
+            let mut pem = read_pem(&path)?;
+            pem.push(b'\n');
+            pem.extend(read_pem(&key)?);
+            return Identity::from_pem(&pem)
+                .map(Some)
+                .map_err(|error| unusable(&key, &error));
+        }
+    }
+    Ok(None)
+}
+
+fn read_pem(path: &Path) -> Result<Vec<u8>, RegistryError> {
+    use std::io::Read as _;
+    let mut pem = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(PEM_BYTES_MAX).read_to_end(&mut pem))
+        .map_err(|error| unusable(path, &error))?;
+    Ok(pem)
+}
+
+/// The files of a directory with an extension, sorted; none if it cannot be read.
+fn files_of(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, RegistryError> {
+    let direct = format!(
+        "localhost,127.0.0.0/8,::1,{}",
+        options.no_proxy.as_deref().unwrap_or_default()
+    );
+    let mut proxies = Vec::new();
+    for (address, make) in [
+        (
+            &options.http,
+            Proxy::http::<String> as fn(String) -> reqwest::Result<Proxy>,
+        ),
+        (&options.https, Proxy::https::<String>),
+    ] {
+        if let Some(address) = address.as_ref().filter(|text| !text.0.is_empty()) {
+            let proxy = make(address.0.clone()).map_err(|error| prepare(&error))?;
+            proxies.push(proxy.no_proxy(NoProxy::from_string(&direct)));
+        }
+    }
+    Ok(proxies)
+}
+
+fn prepare(error: &reqwest::Error) -> RegistryError {
+    let (_, detail) = super::error::diagnose(error);
+    RegistryError::Prepare { detail }
+}
+
+fn unusable(path: &Path, error: &dyn std::error::Error) -> RegistryError {
+    RegistryError::Certificate {
+        path: path.to_owned(),
+        detail: printable(&error.to_string(), 200),
+    }
+}
