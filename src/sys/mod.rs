@@ -1,4 +1,11 @@
-//! The only unsafe code: thin and safe wrappers, one file per kernel topic.
+//! The only unsafe code: thin, safe wrappers around system calls that `nix` and `rustix` lack.
+//!
+//! One file per kernel topic; every wrapper takes and gives owned or borrowed descriptors and
+//! reports failures as [`std::io::Error`]. Nothing here imports another room.
 
+pub mod mount;
+pub mod network;
+pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod terminal;

@@ -1,1 +1,3 @@
-//! Tests.
+//! Builds and sandboxes on the real kernel.
+
+mod sandbox;

@@ -1,7 +1,46 @@
 //! Command, root file system and mounts in; exit status and output out.
+//!
+//! ```text
+//! builder ──exec──▶ outer ──fork──▶ PID 1 ──fork──▶ the command
+//! (parent)          namespaces,     /proc, reaps,   user, capabilities,
+//!                   root, mounts,   reports         system call filter
+//!                   cleans up
+//! ```
+//!
+//! The builder has threads, so it never forks: it executes itself again ([`run_if_child`]) and
+//! sends a [`SandboxSpec`] over a socket. Everything that touches the command's root works on
+//! descriptors. The chain of processes is held together by parent-death signals and the socket:
+//! whoever dies, all below is killed by the kernel, and mounts go with their namespace.
+//!
+//! See `docs/design/sandbox.md` for what a command may and may not do, and why.
 
+mod cancel;
+mod child;
+mod command;
+mod devices;
+mod error;
+mod files;
+mod init;
+mod inside;
+mod limits;
+mod message;
+mod mounting;
+mod mounts;
+mod outer;
+mod parent;
+mod protect;
+mod rootfs;
+mod running;
+mod seccomp;
 mod spec;
+mod user;
 
+pub use cancel::Cancel;
+pub use child::run_if_child;
+pub use error::{Errno, SandboxError};
+pub use parent::Sandbox;
+pub use rootfs::in_user_namespace;
 pub use spec::{
-    Bind, Exit, HostsEntry, Limits, Rung, SandboxMount, SandboxNetwork, SandboxSpec, Ulimit,
+    Bind, Exit, HostsEntry, Limits, Notice, Outcome, Rung, SandboxMount, SandboxNetwork,
+    SandboxSpec, Stream, Ulimit,
 };

@@ -31,6 +31,9 @@ pub struct SandboxSpec {
     pub upper: PathBuf,
     /// overlay's work directory; exists, empty.
     pub work: PathBuf,
+    /// A directory on the same file system; exists, empty. Holds what is written to writable
+    /// [`SandboxMount::Overlay`]s; the caller deletes it with `work`.
+    pub scratch: PathBuf,
     /// The command line; looked up in PATH of `env` inside the root if it has no slash.
     pub args: Vec<String>,
     /// The complete environment. HOME and PATH are added inside if absent.
@@ -116,6 +119,18 @@ pub enum SandboxMount {
     },
 }
 
+impl SandboxMount {
+    /// Where it is mounted: an absolute path inside the root.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Bind(bind) => &bind.target,
+            Self::Overlay { target, .. }
+            | Self::Tmpfs { target, .. }
+            | Self::Secret { target, .. } => target,
+        }
+    }
+}
+
 /// A bind mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bind {
@@ -153,6 +168,62 @@ pub struct Ulimit {
     pub soft: u64,
     /// Hard limit.
     pub hard: u64,
+}
+
+/// Which of its two streams the command wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What a run left behind besides files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How the command ended.
+    pub exit: Exit,
+    /// What was not as asked; worth a line each, once a build.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that is not as asked but does not fail a build.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
+pub enum Notice {
+    /// No cgroup could be made, so a limit is not enforced.
+    #[error("{what} is not limited: {why}")]
+    NotLimited {
+        /// `memory`, `processors`, `processes`.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// The command shares the host's network.
+    #[error("RUN uses the host's network: {why}")]
+    HostNetwork {
+        /// Why.
+        why: String,
+    },
+    /// A limit was kept lower than asked.
+    #[error("ulimit {name} stays at {limit}: raising it is not permitted")]
+    LowerLimit {
+        /// The rlimit.
+        name: String,
+        /// What it is.
+        limit: u64,
+    },
+    /// A name of `--ulimit` that the kernel does not know.
+    #[error("ulimit {name} is not known here")]
+    UnknownLimit {
+        /// The rlimit.
+        name: String,
+    },
+    /// /proc shows the processes of the host.
+    #[error("/proc shows processes outside of the sandbox: a private one was refused")]
+    SharedProc,
 }
 
 /// How the command ended.

@@ -1,0 +1,20 @@
+//! The hook at the top of `main`: is this process one that a builder started as a helper?
+
+use std::process::ExitCode;
+
+use super::outer;
+
+/// The first argument of a process that is a sandbox.
+pub(super) const RUN: &str = "__builder-sandbox-run";
+
+/// Serves a helper's job and returns its exit code; `None` in an ordinary process.
+///
+/// Must be the first thing that `main` calls, before any thread exists: namespaces are joined per
+/// thread, and only a process with one thread may fork.
+pub fn run_if_child() -> Option<ExitCode> {
+    let argument = std::env::args_os().nth(1)?;
+    match argument.to_str()? {
+        RUN => Some(outer::main()),
+        _ => None,
+    }
+}

@@ -1,0 +1,144 @@
+//! Generated files: /etc/hosts, /etc/resolv.conf, secrets. They live in memory, never in a layer.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::error::SandboxError;
+use super::mounting::{self, Tree};
+use super::spec::HostsEntry;
+
+/// Name servers for when the host names only itself and the sandbox cannot reach it: those of
+/// Docker and BuildKit.
+const PUBLIC_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+
+/// A tmpfs whose files are mounted one by one into the root.
+#[derive(Debug)]
+pub(super) struct Files(OwnedFd);
+
+/// Who may do what with a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Files {
+    /// Makes the tmpfs and attaches it over `place`, a directory that only this mount namespace
+    /// sees changed: before Linux 6.15 only attached mounts can be cloned.
+    pub(super) fn new(place: &Path) -> Result<Self, SandboxError> {
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
+        let mount = mounting::new_file_system("tmpfs", &[("mode", "0700")], attributes)?;
+        let point = super::rootfs::open_directory(place)?;
+        mounting::attach(&mount, &point).map_err(|source| SandboxError::Attach {
+            target: place.display().to_string(),
+            source: source.into(),
+        })?;
+        Ok(Self(mount))
+    }
+
+    /// The directory that holds the files.
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Writes a file and gives a read-only mount of it.
+    pub(super) fn mount_file(
+        &self,
+        name: &str,
+        content: &[u8],
+        access: Access,
+    ) -> Result<OwnedFd, SandboxError> {
+        self.write(name, content, access)
+            .map_err(|source| SandboxError::WriteFile {
+                name: name.to_owned(),
+                source: source.into(),
+            })
+    }
+
+    fn write(&self, name: &str, content: &[u8], access: Access) -> Result<OwnedFd, Errno> {
+        let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.0, name, flags, Mode::from(0o600))?;
+        let mut file = std::fs::File::from(fd);
+        file.write_all(content).map_err(errno)?;
+        if (access.uid, access.gid) != (0, 0) {
+            let (uid, gid) = (Uid::from_raw(access.uid), Gid::from_raw(access.gid));
+            rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(access.mode & 0o7777))?;
+        drop(file);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.0, name, flags, Mode::empty())?;
+        let mount = mounting::clone_mount(&file, Tree::Alone)?;
+        let attributes =
+            crate::sys::mount::READ_ONLY | crate::sys::mount::NO_DEV | crate::sys::mount::NO_SUID;
+        crate::sys::mount::set_attributes(&mount, attributes, crate::sys::mount::Depth::One)
+            .map_err(errno)?;
+        Ok(mount)
+    }
+}
+
+/// The text of /etc/hosts, as BuildKit writes it: localhost with the host name, then `entries` in
+/// the given order.
+pub(super) fn hosts(hostname: &str, entries: &[HostsEntry]) -> String {
+    let mut text =
+        format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for entry in entries {
+        let _ = writeln!(text, "{}\t{}", entry.address, entry.name);
+    }
+    text
+}
+
+/// The text of /etc/resolv.conf made from the host's.
+///
+/// A sandbox with its own network cannot reach servers on the host's loopback: they are dropped,
+/// and if none is left, `instead` (or public ones) take their place. Search domains and options
+/// stay. A sandbox on the host's network gets the text as it is.
+pub(super) fn resolv_conf(host: &str, own_network: bool, instead: Option<IpAddr>) -> String {
+    if !own_network {
+        return host.to_owned();
+    }
+    let mut text = String::new();
+    let mut servers = 0;
+    for line in host.lines() {
+        let mut words = line.split_whitespace();
+        if words.next() == Some("nameserver") {
+            let server = words.next().unwrap_or("");
+            if is_loopback(server) {
+                continue;
+            }
+            servers += 1;
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    if servers == 0 {
+        match instead {
+            Some(server) => {
+                let _ = writeln!(text, "nameserver {server}");
+            }
+            None => {
+                for server in PUBLIC_SERVERS {
+                    let _ = writeln!(text, "nameserver {server}");
+                }
+            }
+        }
+    }
+    text
+}
+
+/// Tells whether a name server of resolv.conf (perhaps with a zone: `fe80::1%eth0`) is loopback.
+fn is_loopback(server: &str) -> bool {
+    let address = server.split('%').next().unwrap_or(server);
+    address
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.to_canonical().is_loopback())
+}

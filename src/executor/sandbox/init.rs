@@ -1,0 +1,103 @@
+//! PID 1 of the sandbox: mounts its own /proc, starts the command, reaps everybody, reports.
+
+use std::io::PipeReader;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::command;
+use super::error::SandboxError;
+use super::message::{self, Report};
+use super::protect::{self, Cover, ProcView};
+use super::spec::{Exit, Notice, SandboxSpec};
+use super::user::Identity;
+use crate::sys::process::{Fork, exit_now, fork};
+
+/// What PID 1 gets from the process that made the namespaces.
+#[derive(Debug)]
+pub(super) struct Init<'a> {
+    pub(super) spec: &'a SandboxSpec,
+    pub(super) identity: &'a Identity,
+    pub(super) control: &'a UnixStream,
+    /// Closed by the kernel when the process outside dies.
+    pub(super) parent_alive: PipeReader,
+    /// Where /proc goes.
+    pub(super) proc_point: OwnedFd,
+    pub(super) cover: Cover,
+    /// The host's /proc, for where a fresh one is refused.
+    pub(super) host_proc: Option<OwnedFd>,
+}
+
+/// Runs until the command ends. When this process ends, the kernel kills all that is left in the
+/// process namespace: daemons of the command never outlive it.
+pub(super) fn run(init: Init<'_>) -> ! {
+    let control = init.control;
+    let code = match serve(init) {
+        Ok(exit) => i32::from(message::send(control, &Report::Exited(exit)).is_err()),
+        Err(error) => {
+            let _ = message::send(control, &Report::Failed(error));
+            1
+        }
+    };
+    exit_now(code)
+}
+
+fn serve(mut init: Init<'_>) -> Result<Exit, SandboxError> {
+    // If the process outside dies, so does this one, and with it the namespace.
+    guard(&init)?;
+
+    // Only a process of the new namespace can mount its proc.
+    let fallback = init.host_proc.take();
+    let insecure = init.spec.insecure;
+    let view = protect::mount_proc(&init.proc_point, &mut init.cover, fallback, insecure)?;
+    if view == ProcView::Host {
+        message::send(init.control, &Report::Notice(Notice::SharedProc))?;
+    }
+
+    match fork().map_err(|error| SandboxError::Fork {
+        source: error.into(),
+    })? {
+        Fork::Child => {
+            let Err(error) = command::become_command(init.spec, init.identity, init.control);
+            let _ = message::send(init.control, &Report::Failed(error));
+            exit_now(127)
+        }
+        Fork::Parent(command) => Ok(reap(command)),
+    }
+}
+
+fn guard(init: &Init<'_>) -> Result<(), SandboxError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| {
+        SandboxError::Guard {
+            source: errno.into(),
+        }
+    })?;
+    // It may have died before the signal was asked for: then its end of the pipe is closed.
+    let mut alive = [PollFd::new(init.parent_alive.as_fd(), PollFlags::POLLIN)];
+    match nix::poll::poll(&mut alive, PollTimeout::ZERO) {
+        Ok(0) => Ok(()),
+        _ => exit_now(1),
+    }
+}
+
+/// Waits for every child, adopted ones too, until the command itself ends.
+fn reap(command: Pid) -> Exit {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == command => {
+                let code = status.exit_status().map(|code| u8::try_from(code & 0xff));
+                return match (code, status.terminating_signal()) {
+                    (Some(code), _) => Exit::Code(code.unwrap_or(u8::MAX)),
+                    (None, Some(signal)) => Exit::Signal(signal),
+                    (None, None) => continue, // stopped or continued
+                };
+            }
+            Ok(_) | Err(Errno::INTR) => (),
+            // No child at all: the command is gone, and how it ended is not known.
+            Err(_) => return Exit::Signal(libc::SIGKILL),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The builder's side: starts a sandbox, passes its output on, stops it.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::cancel::Cancel;
+use super::error::SandboxError;
+use super::message::{self, Job};
+use super::mounting::{self, Tree};
+use super::running::{Running, Started};
+use super::spec::{Notice, Outcome, SandboxNetwork, SandboxSpec, Stream};
+use super::{child, files};
+use crate::sys;
+
+/// Runs commands; one value serves a whole build, from any number of threads.
+#[derive(Debug)]
+pub struct Sandbox {
+    executable: PathBuf,
+    /// Our program on a read-only mount: what the command could reach through /proc/PID/exe is
+    /// not writable, not even for root (CVE-2019-5736). `None` where mounts are refused.
+    protected: OnceLock<Option<OwnedFd>>,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new(PathBuf::from("/proc/self/exe"))
+    }
+}
+
+impl Sandbox {
+    /// Makes a runner that starts `executable`, a program whose `main` begins with
+    /// [`super::run_if_child`]; by default the running one.
+    pub fn new(executable: PathBuf) -> Self {
+        Self {
+            executable,
+            protected: OnceLock::new(),
+        }
+    }
+
+    /// Runs one command to its end, passing its output on in pieces as it comes.
+    ///
+    /// Blocks the calling thread, which must live that long (the kernel kills the sandbox when the
+    /// thread that started it ends). When `cancel` is set, everything in the sandbox is killed
+    /// within a second and [`SandboxError::Cancelled`] returned; after `spec.timeout` likewise,
+    /// with [`Exit::TimedOut`].
+    pub fn run(
+        &self,
+        spec: &SandboxSpec,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &Cancel,
+    ) -> Result<Outcome, SandboxError> {
+        let mut notices = Vec::new();
+        let job = prepare(spec, &mut notices);
+        let mut running = Running::new(self.start(&job)?, spec.timeout);
+        running.attend(output, cancel)?;
+        notices.append(&mut running.notices);
+        let exit = running.finish()?;
+        Ok(Outcome { exit, notices })
+    }
+
+    fn start(&self, job: &Job) -> Result<Started, SandboxError> {
+        let (control, theirs) = UnixStream::pair().map_err(talk)?;
+        let (stdout, stdout_writer) = std::io::pipe().map_err(talk)?;
+        let (stderr, stderr_writer) = std::io::pipe().map_err(talk)?;
+        let child = Command::new(self.program())
+            .arg0("builder")
+            .arg(child::RUN)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::from(stdout_writer))
+            .stderr(Stdio::from(stderr_writer))
+            .spawn()
+            .map_err(|error| SandboxError::Spawn {
+                executable: self.executable.clone(),
+                source: error.into(),
+            })?;
+        let started = Started {
+            child,
+            control,
+            stdout,
+            stderr,
+        };
+        // A sandbox that cannot even read its job says why, or dies; both are seen when waiting.
+        match message::send(&started.control, job) {
+            Ok(()) | Err(SandboxError::Control { .. }) => Ok(started),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The path to execute: through the read-only mount if there is one.
+    fn program(&self) -> PathBuf {
+        match self.protected.get_or_init(|| protect(&self.executable)) {
+            Some(fd) => PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())),
+            None => self.executable.clone(),
+        }
+    }
+}
+
+fn protect(executable: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, executable, flags, Mode::empty()).ok()?;
+    let mount = mounting::clone_mount(&file, Tree::Alone).ok()?;
+    let attributes = sys::mount::READ_ONLY;
+    sys::mount::set_attributes(&mount, attributes, sys::mount::Depth::One).ok()?;
+    Some(mount)
+}
+
+fn prepare(spec: &SandboxSpec, _notices: &mut Vec<Notice>) -> Job {
+    let own_network = spec.network == SandboxNetwork::None;
+    Job {
+        spec: spec.clone(),
+        cgroups: Vec::new(),
+        network: None,
+        resolv_conf: files::resolv_conf(&host_resolv_conf(), own_network, None),
+    }
+}
+
+fn host_resolv_conf() -> String {
+    std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+}
+
+fn talk(error: std::io::Error) -> SandboxError {
+    SandboxError::Control {
+        source: error.into(),
+    }
+}

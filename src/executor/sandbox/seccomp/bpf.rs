@@ -1,0 +1,139 @@
+//! Verdicts to instructions.
+
+use crate::sys::seccomp::Instruction;
+
+use super::{EPERM, Verdict};
+
+const LOAD: u16 = 0x20;
+const JUMP: u16 = 0x05;
+const IF_EQUAL: u16 = 0x15;
+const IF_AT_LEAST: u16 = 0x35;
+const IF_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+const ACTION_ALLOW: u32 = 0x7fff_0000;
+const ACTION_ERRNO: u32 = 0x0005_0000;
+const ACTION_KILL: u32 = 0x8000_0000;
+
+/// Offsets in `struct seccomp_data`; the halves of an argument are for little-endian machines.
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ABI: u32 = 4;
+const OFFSET_FIRST_LOW: u32 = 16;
+const OFFSET_FIRST_HIGH: u32 = 20;
+
+/// `CLONE_NEWNS|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWCGROUP`.
+const NAMESPACES: u32 = 0x7e02_0000;
+
+/// PER_LINUX, PER_LINUX32, both with UNAME26, and "only ask".
+const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, u32::MAX];
+
+/// Socket families that are refused although lower or equal to the newest allowed one (45, MCTP):
+/// gone from the kernel, or AF_ALG (38) and AF_VSOCK (40), which reach too far.
+const REFUSED_FAMILIES: [u32; 10] = [12, 19, 20, 23, 25, 34, 37, 38, 40, 46];
+
+const fn plain(code: u16, operand: u32) -> Instruction {
+    jump(code, operand, 0, 0)
+}
+
+const fn jump(code: u16, operand: u32, if_true: u8, if_false: u8) -> Instruction {
+    Instruction {
+        code,
+        if_true,
+        if_false,
+        operand,
+    }
+}
+
+const fn errno(number: u16) -> Instruction {
+    plain(RETURN, ACTION_ERRNO | number as u32)
+}
+
+/// A program that gives each ABI its own search; a process of any other ABI is killed.
+pub(super) fn switch(abis: &[(u32, Vec<(u32, Verdict)>)]) -> Vec<Instruction> {
+    let mut program = vec![plain(LOAD, OFFSET_ABI)];
+    for (audit, ranges) in abis {
+        let mut body = vec![plain(LOAD, OFFSET_NUMBER)];
+        body.extend(search(ranges));
+        program.push(jump(IF_EQUAL, *audit, 1, 0));
+        program.push(plain(JUMP, length(&body)));
+        program.extend(body);
+    }
+    program.push(plain(RETURN, ACTION_KILL));
+    program
+}
+
+/// A binary search over ranges of the loaded value.
+fn search(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
+    match ranges {
+        [] => vec![errno(EPERM)],
+        [(_, verdict)] => leaf(*verdict),
+        _ => {
+            let (low, high) = ranges.split_at(ranges.len() / 2);
+            let below = search(low);
+            let mut program = match u8::try_from(below.len()) {
+                Ok(skip) => vec![jump(IF_AT_LEAST, high[0].0, skip, 0)],
+                Err(_) => vec![
+                    jump(IF_AT_LEAST, high[0].0, 0, 1),
+                    plain(JUMP, length(&below)),
+                ],
+            };
+            program.extend(below);
+            program.extend(search(high));
+            program
+        }
+    }
+}
+
+/// What is done once the number is known.
+fn leaf(verdict: Verdict) -> Vec<Instruction> {
+    match verdict {
+        Verdict::Allow => vec![plain(RETURN, ACTION_ALLOW)],
+        Verdict::Errno(number) => vec![errno(number)],
+        Verdict::Clone => vec![
+            plain(LOAD, OFFSET_FIRST_LOW),
+            jump(IF_ANY_BIT, NAMESPACES, 1, 0),
+            plain(RETURN, ACTION_ALLOW),
+            errno(EPERM),
+        ],
+        Verdict::Personality => {
+            let mut values: Vec<(u32, Verdict)> = vec![(0, Verdict::Errno(EPERM))];
+            for value in PERSONALITIES {
+                values.retain(|(start, _)| *start != value);
+                values.push((value, Verdict::Allow));
+                if let Some(next) = value.checked_add(1) {
+                    values.push((next, Verdict::Errno(EPERM)));
+                }
+            }
+            first_argument(&values)
+        }
+        Verdict::Socket => {
+            // AF_UNSPEC (0) cannot be created; letting it through keeps the list short.
+            let mut values: Vec<(u32, Verdict)> = vec![(0, Verdict::Allow)];
+            for family in REFUSED_FAMILIES {
+                values.retain(|(start, _)| *start != family);
+                values.push((family, Verdict::Errno(EPERM)));
+                values.push((family + 1, Verdict::Allow));
+            }
+            // Everything above the newest family is refused.
+            values.pop();
+            first_argument(&values)
+        }
+    }
+}
+
+/// A search over the first argument; values beyond 32 bits are refused.
+fn first_argument(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
+    let mut program = vec![
+        plain(LOAD, OFFSET_FIRST_HIGH),
+        jump(IF_EQUAL, 0, 1, 0),
+        errno(EPERM),
+        plain(LOAD, OFFSET_FIRST_LOW),
+    ];
+    program.extend(search(ranges));
+    program
+}
+
+/// A jump's operand; programs are far shorter than the kernel's limit of 4096 instructions.
+fn length(program: &[Instruction]) -> u32 {
+    u32::try_from(program.len()).unwrap_or(u32::MAX)
+}
