@@ -1,7 +1,10 @@
 //! The instruction DAG.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::clock::Epoch;
-use crate::diagnostic::Span;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::image::{History, ImageConfig};
 use crate::platform::Platform;
 
@@ -28,6 +31,9 @@ pub struct Step {
     pub reads: Vec<StepId>,
     /// What it does.
     pub op: Op,
+    /// The platform of the stage. What a RUN observes of it is in its operation; for the others it
+    /// tells the form of the layer (Windows), and records carry it for people.
+    pub platform: Platform,
     /// The line of the log: `[build 2/3] RUN make`.
     pub name: String,
     /// The instruction in the Dockerfile; images by `--from` have that of their first user.
@@ -60,11 +66,61 @@ pub struct Graph {
     pub steps: Vec<Step>,
     /// One a platform.
     pub targets: Vec<Target>,
+    /// What only a resolved base image shows (`InvalidBaseImagePlatform`), each once.
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Graph {
     /// The step with this id.
     pub fn step(&self, id: StepId) -> &Step {
         &self.steps[id.0]
+    }
+}
+
+/// Collects steps; equal ones, of whatever stage or platform, become one.
+#[derive(Debug, Default)]
+pub(crate) struct GraphBuilder {
+    graph: Graph,
+    known: BTreeMap<u64, Vec<StepId>>,
+}
+
+impl GraphBuilder {
+    /// Adds a step whose number is still to be given, or finds the one that does the same. The
+    /// first user gives name, place and platform.
+    pub(crate) fn add(&mut self, mut step: Step) -> StepId {
+        let mut hasher = DefaultHasher::new();
+        (&step.base, &step.reads, step.epoch, step.no_cache).hash(&mut hasher);
+        step.op.hash(&mut hasher);
+        let candidates = self.known.entry(hasher.finish()).or_default();
+        let steps = &self.graph.steps;
+        let same = |id: &&StepId| {
+            let known = &steps[id.0];
+            (&known.base, &known.reads, known.epoch, known.no_cache)
+                == (&step.base, &step.reads, step.epoch, step.no_cache)
+                && known.op == step.op
+        };
+        if let Some(known) = candidates.iter().find(same) {
+            return *known;
+        }
+        let id = StepId(steps.len());
+        candidates.push(id);
+        step.id = id;
+        self.graph.steps.push(step);
+        id
+    }
+
+    /// Adds a warning, once.
+    pub(crate) fn warn(&mut self, warning: Diagnostic) {
+        if !self.graph.warnings.contains(&warning) {
+            self.graph.warnings.push(warning);
+        }
+    }
+
+    /// The graph of these targets.
+    pub(crate) fn finish(self, targets: Vec<Target>) -> Graph {
+        Graph {
+            targets,
+            ..self.graph
+        }
     }
 }

@@ -4,3 +4,28 @@
 pub mod graph;
 pub mod op;
 pub mod ports;
+
+pub mod key;
+
+mod build;
+mod error;
+mod explain;
+mod frontend;
+mod lower;
+mod onbuild;
+mod plan;
+mod probe;
+mod request;
+mod resolve;
+mod scope;
+mod source;
+mod stage;
+mod words;
+
+pub use build::graph;
+pub use error::{Cause, PlanError};
+pub use explain::{Explanation, explain};
+pub use plan::{Plan, PlannedStep};
+pub use probe::{Verdict, plan};
+pub use request::{EpochPolicy, NoCache, PlanRequest, RunDefaults};
+pub use source::World;

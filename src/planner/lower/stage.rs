@@ -1,0 +1,493 @@
+//! One stage: the fold over its instructions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock::Epoch;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::image::ImageConfig;
+use crate::parser::ast::{Command, Instruction, Word};
+
+use super::super::graph::{GraphBuilder, StageId, Step, StepId};
+use super::super::op::{CopyInput, CopyOp, ImageOp, Op, Source, Unpack, WorkdirOp};
+use super::super::ports::ResolvedImage;
+use super::super::request::{NoCache, PlanRequest};
+use super::super::resolve::{Base, Entry, Origin, ResolvedStage, Site};
+use super::super::scope::{Globals, Scope};
+use super::super::source::{External, ExternalId, Externals};
+use super::super::stage::{Meaning, Mention, mentions};
+use super::super::words::Words;
+use super::config::{Arguments, ConfigFold};
+use super::copy::{self, CopyScope};
+use super::label::{self, Numbering};
+use super::run::{self, RunScope};
+use super::{finish, path};
+
+/// A stage after its last instruction.
+#[derive(Clone, Debug)]
+pub(crate) struct LoweredStage {
+    /// Its last step.
+    pub(crate) step: StepId,
+    /// Its config, without history and layers.
+    pub(crate) config: ImageConfig,
+    /// The variables that a child stage starts with.
+    scope: Scope,
+    /// Its epoch.
+    pub(crate) epoch: Epoch,
+    /// The stage it stands on.
+    pub(crate) parent: Option<StageId>,
+    /// The image it stands on, if it is the first of its chain.
+    pub(crate) image: Option<Arc<ResolvedImage>>,
+    /// Its own lines of history, with the steps that made layers.
+    pub(crate) history: Vec<(String, Option<StepId>)>,
+}
+
+/// What lowering knows: everything but the steps it makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lowering<'l, 'a> {
+    /// What was asked.
+    pub(crate) request: &'l PlanRequest<'l>,
+    /// The file and the target platform.
+    pub(crate) site: Site<'l, 'a>,
+    /// What FROM lines see.
+    pub(crate) globals: &'l Globals,
+    /// Images and contexts.
+    pub(crate) externals: &'l Externals<'l>,
+    /// `SOURCE_DATE_EPOCH`, if it is set.
+    pub(crate) fixed: Option<Epoch>,
+}
+
+/// The point that a stage has reached.
+struct Cursor {
+    step: StepId,
+    epoch: Epoch,
+    numbering: Numbering,
+    history: Vec<(String, Option<StepId>)>,
+}
+
+impl<'a> Lowering<'_, 'a> {
+    /// Lowers a stage on top of those done before. Errors of all its instructions are found.
+    pub(crate) fn stage(
+        self,
+        stage: &ResolvedStage<'a>,
+        done: &BTreeMap<StageId, LoweredStage>,
+        builder: &mut GraphBuilder,
+        errors: &mut Vec<Diagnostic>,
+    ) -> LoweredStage {
+        let mut numbering = Numbering::of(stage, self.request.platforms.len() > 1);
+        let base = self.base(stage, done, &mut numbering, builder);
+        let mut lowered = base;
+        let mut fold = ConfigFold::new(lowered.config);
+        let mut cursor = Cursor {
+            step: lowered.step,
+            epoch: lowered.epoch,
+            numbering,
+            history: lowered.history,
+        };
+        for entry in &stage.entries {
+            let at = At {
+                lowering: self,
+                stage,
+                entry,
+                words: entry.origin.words(self.site.words),
+            };
+            let result = at.apply(&mut fold, &mut lowered.scope, &mut cursor, (done, builder));
+            if let Err(error) = result {
+                errors.push(error);
+            }
+        }
+        LoweredStage {
+            step: cursor.step,
+            config: fold.config,
+            epoch: cursor.epoch,
+            history: cursor.history,
+            ..lowered
+        }
+    }
+
+    /// What a stage starts with.
+    fn base(
+        self,
+        stage: &ResolvedStage<'a>,
+        done: &BTreeMap<StageId, LoweredStage>,
+        numbering: &mut Numbering,
+        builder: &mut GraphBuilder,
+    ) -> LoweredStage {
+        let id = match &stage.base {
+            Base::Stage(parent) => match done.get(parent) {
+                Some(parent_stage) => return child(*parent, parent_stage),
+                None => return self.scratch(stage, builder),
+            },
+            Base::Scratch => return self.scratch(stage, builder),
+            Base::External(id) => id,
+        };
+        match self.externals.find(id) {
+            Some(External::Image { name, image }) => {
+                self.check_platform(stage, id, image, builder);
+                let mut scope = Scope::default();
+                let shown = numbering.name(&format!("FROM {name}"), &scope, false);
+                let (step, epoch) = self.image(stage, (name, shown), image, builder);
+                let config = finish::inherited(&image.config);
+                scope.inherit(&config.config);
+                LoweredStage {
+                    step,
+                    config,
+                    scope,
+                    epoch,
+                    parent: None,
+                    image: Some(Arc::clone(image)),
+                    history: Vec::new(),
+                }
+            }
+            Some(External::Files(context)) => {
+                let mut lowered = self.scratch(stage, builder);
+                let text = format!("FROM {}", id.name);
+                let name = numbering.name(&text, &lowered.scope, false);
+                let op = Op::Copy(Box::new(whole_context(context)));
+                lowered.step = builder.add(Step {
+                    name,
+                    base: Some(lowered.step),
+                    ..self.step(stage, stage.span, op, lowered.epoch)
+                });
+                lowered.history.push((text, Some(lowered.step)));
+                lowered
+            }
+            Some(External::Scratch) | None => self.scratch(stage, builder),
+        }
+    }
+
+    fn scratch(self, stage: &ResolvedStage<'a>, builder: &mut GraphBuilder) -> LoweredStage {
+        let config = finish::empty(self.site.platform);
+        let mut scope = Scope::default();
+        scope.inherit(&config.config);
+        let epoch = self.fixed.unwrap_or_default();
+        LoweredStage {
+            step: builder.add(self.given(stage, Op::Scratch, "FROM scratch".to_owned())),
+            config,
+            scope,
+            epoch,
+            parent: None,
+            image: None,
+            history: Vec::new(),
+        }
+    }
+
+    /// The step of an image, and its epoch. An image without layers is the empty file system.
+    fn image(
+        self,
+        stage: &ResolvedStage<'a>,
+        (name, shown): (&str, String),
+        image: &ResolvedImage,
+        builder: &mut GraphBuilder,
+    ) -> (StepId, Epoch) {
+        let created = image.config.created.as_deref();
+        let created = created.and_then(Epoch::parse_rfc3339).unwrap_or_default();
+        let epoch = self.fixed.unwrap_or(created);
+        if image.layers.is_empty() {
+            let step = self.given(stage, Op::Scratch, "FROM scratch".to_owned());
+            return (builder.add(step), epoch);
+        }
+        let op = Op::Image(Box::new(ImageOp {
+            name: name.to_owned(),
+            reference: image.reference.clone(),
+            manifest: image.manifest,
+            config: image.config.clone(),
+            layers: image.layers.clone(),
+        }));
+        (builder.add(self.given(stage, op, shown)), epoch)
+    }
+
+    /// A step that nothing has to be done for.
+    fn given(self, stage: &ResolvedStage<'a>, op: Op, name: String) -> Step {
+        Step {
+            name,
+            no_cache: false,
+            ..self.step(stage, stage.span, op, Epoch::default())
+        }
+    }
+
+    fn step(self, stage: &ResolvedStage<'a>, span: Span, op: Op, epoch: Epoch) -> Step {
+        let name = &self.site.table.stages[stage.id.0].name;
+        let no_cache = match &self.request.no_cache {
+            NoCache::Never => false,
+            NoCache::All => true,
+            NoCache::Stages(stages) => name.as_ref().is_some_and(|name| {
+                stages
+                    .iter()
+                    .any(|filter| filter.eq_ignore_ascii_case(name))
+            }),
+        };
+        Step {
+            id: StepId(0),
+            stage: stage.id,
+            base: None,
+            reads: Vec::new(),
+            op,
+            platform: stage.platform.clone(),
+            name: String::new(),
+            span,
+            epoch,
+            no_cache,
+        }
+    }
+
+    /// The check that only a resolved image allows.
+    fn check_platform(
+        self,
+        stage: &ResolvedStage<'a>,
+        id: &ExternalId,
+        image: &ResolvedImage,
+        builder: &mut GraphBuilder,
+    ) {
+        let actual = image.config.platform();
+        let expected = &id.platform;
+        if (&actual.os, &actual.architecture) != (&expected.os, &expected.architecture) {
+            let message = format!(
+                "Base image {} was pulled with platform \"{actual}\", expected \"{expected}\" for current build",
+                id.name
+            );
+            let words = self.site.words;
+            builder.warn(words.warning("InvalidBaseImagePlatform", stage.span, message));
+        }
+    }
+
+    /// What a mention means as a source of files, and the epoch of those files.
+    fn source(
+        self,
+        mention: &Mention,
+        (stage, words): (&ResolvedStage<'a>, &Words),
+        done: &BTreeMap<StageId, LoweredStage>,
+        builder: &mut GraphBuilder,
+    ) -> Result<(Source, Epoch), Diagnostic> {
+        let meaning = self.site.table.meaning(mention);
+        let error = |message| words.error("invalid-stage-index", mention.span, message);
+        let scratch = |builder: &mut GraphBuilder| {
+            let step = builder.add(self.given(stage, Op::Scratch, "FROM scratch".to_owned()));
+            (Source::Step(step), Epoch::default())
+        };
+        Ok(match meaning.map_err(error)? {
+            Meaning::Scratch => scratch(builder),
+            Meaning::Stage(id) => match done.get(&id) {
+                Some(lowered) => (Source::Step(lowered.step), lowered.epoch),
+                None => scratch(builder),
+            },
+            Meaning::External(name) => {
+                let platform = self.site.platform.clone();
+                match self.externals.find(&ExternalId { name, platform }) {
+                    Some(External::Image { name, image }) => {
+                        let shown = format!("FROM {name}");
+                        let (step, epoch) = self.image(stage, (name, shown), image, builder);
+                        (Source::Step(step), epoch)
+                    }
+                    Some(External::Files(context)) => {
+                        (Source::Context(context.clone()), Epoch::default())
+                    }
+                    Some(External::Scratch) | None => scratch(builder),
+                }
+            }
+        })
+    }
+}
+
+/// What a stage on another stage starts with: everything but its history and triggers.
+fn child(parent: StageId, stage: &LoweredStage) -> LoweredStage {
+    let mut config = stage.config.clone();
+    config.config.on_build.clear();
+    LoweredStage {
+        step: stage.step,
+        config,
+        scope: stage.scope.clone(),
+        epoch: stage.epoch,
+        parent: Some(parent),
+        image: None,
+        history: Vec::new(),
+    }
+}
+
+/// All files of a context, as the first layer of an image.
+fn whole_context(context: &str) -> CopyOp {
+    CopyOp {
+        from: Source::Context(context.to_owned()),
+        inputs: vec![CopyInput::Path(String::new())],
+        destination: "/".to_owned(),
+        destination_is_directory: true,
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        excludes: Vec::new(),
+        unpack: Unpack::Never,
+    }
+}
+
+/// One instruction in its stage.
+struct At<'s, 'l, 'a> {
+    lowering: Lowering<'l, 'a>,
+    stage: &'s ResolvedStage<'a>,
+    entry: &'s Entry<'a>,
+    words: &'s Words,
+}
+
+type Surroundings<'s> = (&'s BTreeMap<StageId, LoweredStage>, &'s mut GraphBuilder);
+
+impl At<'_, '_, '_> {
+    fn apply(
+        &self,
+        fold: &mut ConfigFold,
+        scope: &mut Scope,
+        cursor: &mut Cursor,
+        (done, builder): Surroundings<'_>,
+    ) -> Result<(), Diagnostic> {
+        let instruction: &Instruction = &self.entry.instruction;
+        match &instruction.command {
+            Command::Run(_) | Command::Copy(_) | Command::Add(_) => {
+                let mut sources = Vec::new();
+                for mention in mentions(instruction, self.words)? {
+                    let place = (self.stage, self.words);
+                    let source = self.lowering.source(&mention, place, done, builder)?;
+                    sources.push((mention.name, source));
+                }
+                let (op, line, epoch) = self.files(fold, scope, cursor.epoch, &sources)?;
+                cursor.epoch = epoch;
+                self.push(op, cursor, scope, builder);
+                cursor.history.push((line, Some(cursor.step)));
+            }
+            Command::Workdir(word) => {
+                let (op, line) = self.workdir(word, fold, scope)?;
+                if let Some(op) = op {
+                    self.push(Op::Workdir(op), cursor, scope, builder);
+                    cursor.history.push((line, Some(cursor.step)));
+                } else {
+                    cursor.history.push((line, None));
+                }
+            }
+            _ => {
+                let arguments = Arguments {
+                    globals: self.lowering.globals,
+                    build_args: self.lowering.request.build_args,
+                };
+                if let Some(line) = fold.apply(instruction, scope, arguments, self.words)? {
+                    cursor.history.push((line, None));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// RUN, COPY and ADD: the operation, its line of history and the epoch from here on.
+    fn files(
+        &self,
+        fold: &ConfigFold,
+        scope: &Scope,
+        epoch: Epoch,
+        sources: &[(String, (Source, Epoch))],
+    ) -> Result<(Op, String, Epoch), Diagnostic> {
+        let instruction: &Instruction = &self.entry.instruction;
+        let (copy, add) = match &instruction.command {
+            Command::Copy(copy) => (copy, false),
+            Command::Add(copy) => (copy, true),
+            Command::Run(run) => {
+                let source = |name: &str| {
+                    let found = sources.iter().find(|(known, _)| known == name)?;
+                    Some(found.1.0.clone())
+                };
+                let run_scope = RunScope {
+                    request: self.lowering.request,
+                    words: self.words,
+                    scope,
+                    fold,
+                    source: &source,
+                    platform: &self.stage.platform,
+                    epoch,
+                };
+                let (op, line) = run::lower(run, instruction.span, &run_scope)?;
+                return Ok((Op::Run(Box::new(op)), line, epoch));
+            }
+            _ => {
+                return Err(self
+                    .words
+                    .error("unexpected-instruction", instruction.span, ""));
+            }
+        };
+        let (from, made) = match sources.first() {
+            Some((_, (source, made))) => (source.clone(), *made),
+            None => (Source::Context(String::new()), Epoch::default()),
+        };
+        let copy_scope = CopyScope {
+            words: self.words,
+            scope,
+            fold,
+            from,
+            add,
+        };
+        let (op, line) = copy::lower(copy, instruction.span, &copy_scope)?;
+        Ok((Op::Copy(Box::new(op)), line, epoch.max(made)))
+    }
+
+    /// WORKDIR: the directory to make, unless it is the root, and its line of history.
+    fn workdir(
+        &self,
+        word: &Word,
+        fold: &mut ConfigFold,
+        scope: &Scope,
+    ) -> Result<(Option<WorkdirOp>, String), Diagnostic> {
+        let written = self.words.word(word, scope)?;
+        let windows = fold.is_windows();
+        let config = &mut fold.config.config;
+        let target = if windows {
+            path::join(
+                &path::from_windows(&config.working_dir),
+                &path::from_windows(&written),
+            )
+        } else {
+            path::join(&config.working_dir, &written)
+        };
+        config.working_dir = if windows {
+            path::to_windows(&target)
+        } else {
+            target.clone()
+        };
+        let line = format!("WORKDIR {target}");
+        let user = config.user.clone();
+        let op = (target != "/").then_some(WorkdirOp { path: target, user });
+        Ok((op, line))
+    }
+
+    fn push(&self, op: Op, cursor: &mut Cursor, scope: &Scope, builder: &mut GraphBuilder) {
+        let instruction: &Instruction = &self.entry.instruction;
+        let text = label::text(instruction);
+        let span = match self.entry.origin {
+            Origin::ImageTrigger(_) => self.stage.span,
+            Origin::Stage | Origin::StageTrigger => instruction.span,
+        };
+        let reads = reads(&op);
+        let step = Step {
+            name: cursor
+                .numbering
+                .name(&text, scope, self.entry.origin.is_trigger()),
+            base: Some(cursor.step),
+            reads,
+            ..self.lowering.step(self.stage, span, op, cursor.epoch)
+        };
+        cursor.step = builder.add(step);
+    }
+}
+
+/// The steps that an operation reads, each once.
+fn reads(op: &Op) -> Vec<StepId> {
+    let sources: Vec<&Source> = match op {
+        Op::Copy(copy) => vec![&copy.from],
+        Op::Run(run) => run.sources().collect(),
+        Op::Scratch | Op::Image(_) | Op::Workdir(_) => Vec::new(),
+    };
+    let mut steps: Vec<StepId> = sources
+        .into_iter()
+        .filter_map(|source| match source {
+            Source::Step(step) => Some(*step),
+            Source::Context(_) => None,
+        })
+        .collect();
+    steps.sort();
+    steps.dedup();
+    steps
+}
