@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The program: a door, not a room.
 
 use std::process::ExitCode;
@@ -8,19 +7,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // `executor::sandbox::run_if_child()` goes here: before any thread, because namespaces are
-    // joined by a thread.
-    builder::cli::main(std::env::args_os())
-=======
-//! The door: helpers of the sandbox first, everybody else to the command line.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    // Must run before anything starts a thread: namespaces are joined per thread.
+    // Must run before anything starts a thread: namespaces are joined by a thread.
     if let Some(code) = builder::executor::sandbox::run_if_child() {
         return code;
     }
-    ExitCode::SUCCESS
->>>>>>> sandbox
+    builder::cli::main(std::env::args_os())
 }
