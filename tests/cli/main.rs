@@ -1,1 +1,8 @@
-//! Tests.
+//! The command line from outside: words in; exit code, standard output and standard error out.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod flags;
+mod help;
+mod streams;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use super::RegistryArgs;
 use super::values::{
@@ -19,10 +19,7 @@ use crate::reference::Reference;
 
 /// `builder build [OPTIONS] PATH | URL | -`
 #[derive(Clone, Debug, Args)]
-#[command(
-    override_usage = "builder build [OPTIONS] PATH | URL | -",
-    next_help_heading = "Options"
-)]
+#[command(override_usage = "builder build [OPTIONS] PATH | URL | -")]
 pub struct BuildArgs {
     /// Directory, address or `-` with what COPY and ADD take
     #[arg(value_name = "PATH | URL | -", help_heading = None)]
@@ -123,6 +120,9 @@ pub struct BuildArgs {
     /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
     #[arg(long, value_name = "ATTRIBUTES", value_parser = values::secret)]
     pub secret: Vec<SecretArg>,
+    /// Shared memory size for build containers
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    pub shm_size: Option<u64>,
     /// SSH agent socket or keys to expose to the build
     /// (format: "default|<id>[=<socket>|<key>[,<key>]]")
     #[arg(long, value_name = "AGENT", value_parser = values::ssh)]
@@ -133,6 +133,9 @@ pub struct BuildArgs {
     /// Set the target build stage to build
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
+    /// Ulimit options
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::ulimit)]
+    pub ulimit: Vec<UlimitArg>,
 
     /// Say for each step that is not cached which input differs
     #[arg(long, help_heading = "Options of builder")]
@@ -167,12 +170,6 @@ pub struct BuildLimits {
     /// Set resource limits of the "RUN" instructions (e.g., "memory=1g", "cpu-quota=50000")
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::resource)]
     pub resource: Vec<Resource>,
-    /// Shared memory size for build containers
-    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
-    pub shm_size: Option<u64>,
-    /// Ulimit options
-    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::ulimit)]
-    pub ulimit: Vec<UlimitArg>,
     /// Processors that a "RUN" may use (e.g., "1.5")
     #[arg(long, value_name = "COUNT", value_parser = values::cpus,
           help_heading = "Options of builder")]
@@ -197,15 +194,15 @@ pub struct BuildLimits {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Accepted without effect")]
 pub struct IgnoredArgs {
-    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    #[arg(long, hide = true)]
     compress: bool,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    force_rm: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    rm: Option<String>,
+    #[arg(long, hide = true)]
+    force_rm: bool,
+    #[arg(long, hide = true)]
+    rm: bool,
     #[arg(long, hide = true)]
     security_opt: Vec<String>,
-    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    #[arg(long, hide = true)]
     squash: bool,
     #[arg(long, hide = true)]
     memory_swap: Option<String>,

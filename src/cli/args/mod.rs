@@ -26,9 +26,11 @@ pub use verbs::{
     about = "Builds OCI images from Dockerfiles: no daemon, no root, the same digest everywhere",
     after_help = "Exit status: 0 done, 1 the build failed or the input is wrong, 2 the command line \
                   is wrong,\n3 the environment cannot, 70 a bug, 130 interrupted, 143 terminated.",
+    disable_help_flag = true,
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,
+    args_override_self = true,
     max_term_width = 100
 )]
 pub struct Args {
@@ -50,6 +52,9 @@ pub struct GlobalArgs {
     /// Enable debug logging
     #[arg(short = 'D', long, global = true, display_order = 901)]
     pub debug: bool,
+    /// Print help
+    #[arg(short, long, global = true, display_order = 902, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 /// A verb.
@@ -100,11 +105,73 @@ pub enum Verb {
 impl Args {
     /// Parses the command line. The error is a message or a help text that knows where it goes.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(words)
+        Self::try_parse_from(words.into_iter().filter_map(spelled_out))
     }
 
     /// The whole command line, for completions and the manual.
     pub fn grammar() -> clap::Command {
         Self::command()
+    }
+}
+
+/// Flags without a value, which Docker's parser takes with one too.
+const SWITCHES: [&str; 11] = [
+    "--check",
+    "--compress",
+    "--debug",
+    "--force-rm",
+    "--load",
+    "--no-cache",
+    "--pull",
+    "--push",
+    "--quiet",
+    "--rm",
+    "--squash",
+];
+
+/// Spells `--pull=true` as `--pull`, and `--pull=false` as nothing (pflag); podman's
+/// `--pull=always` and `--pull=missing` too. Other words stay as they are.
+fn spelled_out(word: OsString) -> Option<OsString> {
+    let switch = word
+        .to_str()
+        .and_then(|text| text.split_once('='))
+        .filter(|(flag, _)| SWITCHES.contains(flag));
+    match switch {
+        Some((flag, "true" | "1" | "t" | "T" | "TRUE" | "True")) => Some(flag.into()),
+        Some((_, "false" | "0" | "f" | "F" | "FALSE" | "False")) => None,
+        Some((flag @ "--pull", "always")) => Some(flag.into()),
+        Some(("--pull", "missing")) => None,
+        _ => Some(word),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::grammar().debug_assert();
+    }
+
+    #[test]
+    fn words_are_taken_as_docker_takes_them() {
+        let build = |words: &[&str]| {
+            let words = ["builder", "build"].iter().chain(words).chain(["."].iter());
+            match Args::read(words.map(Into::into)).unwrap().verb {
+                Verb::Build(args) => args,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(build(&["--pull=true"]).pull && build(&["--pull=always"]).pull);
+        assert!(!build(&["--pull=false", "--no-cache=0"]).pull);
+        assert_eq!(
+            build(&["--target=a", "--target=b"]).target.as_deref(),
+            Some("b")
+        );
+        assert_eq!(build(&["--label=a", "--label=b"]).label.len(), 2);
+        assert_eq!(build(&["-ta", "-t", "b", "-qf", "x"]).tag.len(), 2);
+        assert!(build(&["--pull", "--pull"]).pull);
+        assert!(build(&["--provenance=false"]).provenance.is_some());
     }
 }

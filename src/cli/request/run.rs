@@ -1,7 +1,7 @@
 //! How RUN steps run.
 
 use super::super::CliError;
-use super::super::args::values::{IsolationArg, Resource};
+use super::super::args::values::{IsolationArg, Resource, UlimitArg};
 use super::super::args::{BuildArgs, BuildLimits};
 use crate::pipeline::request::RunOptions;
 
@@ -22,8 +22,8 @@ pub(super) fn options(args: &BuildArgs, notices: &mut Vec<String>) -> Result<Run
             .iter()
             .map(|host| (host.0.clone(), host.1))
             .collect(),
-        shm_size: args.limits.shm_size.filter(|size| *size > 0),
-        ulimits: ulimits(&args.limits),
+        shm_size: args.shm_size.filter(|size| *size > 0),
+        ulimits: ulimits(&args.ulimit),
         memory_bytes: limits.memory.filter(|size| *size > 0),
         cpus_milli: limits.cpus_milli()?,
         pids_max: args.limits.pids_limit.filter(|count| *count > 0),
@@ -34,9 +34,9 @@ pub(super) fn options(args: &BuildArgs, notices: &mut Vec<String>) -> Result<Run
 }
 
 /// `--ulimit`: the last of a name counts.
-fn ulimits(limits: &BuildLimits) -> Vec<(String, u64, u64)> {
+fn ulimits(args: &[UlimitArg]) -> Vec<(String, u64, u64)> {
     let mut list: Vec<(String, u64, u64)> = Vec::new();
-    for limit in &limits.ulimit {
+    for limit in args {
         list.retain(|(name, ..)| *name != limit.name);
         list.push((limit.name.clone(), limit.soft, limit.hard));
     }
