@@ -8,13 +8,16 @@ use super::error::ExecuteError;
 use super::faces::Faces;
 use super::schedule::Agenda;
 use super::writers::Writers;
-use super::{Definition, Executor, Inputs};
+use super::{Executor, Inputs};
 use crate::cache::{Key, Record};
 use crate::digest::DiffId;
 use crate::event::Activity;
 use crate::failure::{Failure, Kind};
 use crate::planner::graph::{Step, StepId};
+use crate::planner::key;
 use crate::planner::op::Op;
+use crate::planner::PlannedStep;
+use crate::planner::Verdict;
 
 /// Steps at once if nobody says: more are waiting for a network or a sleep than for a processor.
 const JOBS_MAX: usize = 64;
@@ -25,13 +28,13 @@ const WRITERS: usize = 2;
 impl<'a> Executor<'a> {
     /// Prepares a run.
     pub fn new(input: Inputs<'a>) -> Self {
-        let agenda = Agenda::new(input.graph, |id| input.definitions[id.0].record.is_some());
+        let agenda = Agenda::new(input.plan);
         Self {
             agenda,
             faces: Faces::new(input.store, input.supplies),
             writers: Writers::new(),
             encoders: Encoders::default(),
-            outputs: input.graph.steps.iter().map(|_| OnceLock::new()).collect(),
+            outputs: input.plan.graph.steps.iter().map(|_| OnceLock::new()).collect(),
             vertexes: Mutex::default(),
             failures: Mutex::default(),
             input,
@@ -40,20 +43,13 @@ impl<'a> Executor<'a> {
 
     /// Whether anything has to be made: if not, no sandbox and no thread is needed.
     pub fn has_work(&self) -> bool {
-        self.input.graph.steps.iter().any(|step| {
-            self.agenda.needs(step.id)
-                && !matches!(step.op, Op::Scratch | Op::Image(_))
-                && self.input.definitions[step.id.0].record.is_none()
-        })
+        let steps = &self.input.plan.graph.steps;
+        steps.iter().any(|step| self.agenda.needs(step.id) && !self.is_free(step))
     }
 
-    /// Whether a command has to be run.
-    pub fn has_commands(&self) -> bool {
-        self.input.graph.steps.iter().any(|step| {
-            self.agenda.needs(step.id)
-                && matches!(step.op, Op::Run(_))
-                && self.input.definitions[step.id.0].record.is_none()
-        })
+    /// Whether a step is known already: scratch, an image, or cached.
+    fn is_free(&self, step: &Step) -> bool {
+        matches!(self.planned(step).verdict, Verdict::Given | Verdict::Cached(_))
     }
 
     /// Performs every step that the targets need: the layers of each target, bottom first.
@@ -69,14 +65,9 @@ impl<'a> Executor<'a> {
             return Err(failures.swap_remove(first.unwrap_or(0)));
         }
         drop(failures);
-        let targets = self.input.graph.targets.iter();
+        let targets = self.input.plan.graph.targets.iter();
         let chains = targets.map(|target| self.output(target.step).diff_ids());
         Ok(chains.collect::<Result<_, Lost>>().map_err(|Lost| ExecuteError::Cancelled)?)
-    }
-
-    /// The faces of the layers that were made.
-    pub fn faces(&self) -> &Faces<'a> {
-        &self.faces
     }
 
     /// Performs steps that cost nothing on this thread; returns those that are ready and cost.
@@ -85,10 +76,8 @@ impl<'a> Executor<'a> {
         queue.reverse();
         let mut waiting = Vec::new();
         while let Some(id) = queue.pop() {
-            let step = self.input.graph.step(id);
-            let is_free = matches!(step.op, Op::Scratch | Op::Image(_))
-                || self.input.definitions[id.0].record.is_some();
-            if is_free {
+            let step = self.input.plan.graph.step(id);
+            if self.is_free(step) {
                 let mut next = self.finish(step);
                 next.reverse();
                 queue.append(&mut next);
@@ -101,7 +90,7 @@ impl<'a> Executor<'a> {
 
     fn perform_parallel(&self, waiting: &[StepId]) -> Result<(), Failure> {
         let jobs = self.input.options.jobs.unwrap_or(JOBS_MAX);
-        let needed = self.input.graph.steps.iter().filter(|step| self.agenda.needs(step.id));
+        let needed = self.input.plan.graph.steps.iter().filter(|step| self.agenda.needs(step.id));
         let threads = jobs.min(needed.count()).max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -134,7 +123,7 @@ impl<'a> Executor<'a> {
     }
 
     fn visit<'s>(&'s self, scope: &rayon::Scope<'s>, id: StepId) {
-        let step = self.input.graph.step(id);
+        let step = self.input.plan.graph.step(id);
         for next in self.finish(step) {
             scope.spawn(move |scope| self.visit(scope, next));
         }
@@ -188,8 +177,8 @@ impl<'a> Executor<'a> {
     }
 
     /// What the planner knows of a step.
-    pub(crate) fn definition(&self, id: StepId) -> &Definition {
-        &self.input.definitions[id.0]
+    pub(crate) fn planned(&self, step: &Step) -> &'a PlannedStep {
+        self.input.plan.step(step.id)
     }
 
     /// The record of a key, in the store or a shared cache.
@@ -199,28 +188,28 @@ impl<'a> Executor<'a> {
 
     /// Whether the operation of a step was done before on other inputs.
     pub(crate) fn was_done_before(&self, step: &Step) -> bool {
-        self.input.records.similar(&self.definition(step.id).operation)
+        self.input.records.similar(&key::operation(&step.op).key())
     }
 
     /// Whether a command that must be run stands on a step: then its layer is needed as a directory.
     pub(crate) fn needs_directory(&self, id: StepId) -> bool {
-        self.input.graph.steps.iter().any(|step| {
+        self.input.plan.graph.steps.iter().any(|step| {
             step.base == Some(id)
                 && self.agenda.needs(step.id)
-                && self.definition(step.id).record.is_none()
+                && !self.is_free(step)
                 && (matches!(step.op, Op::Run(_)) || self.needs_directory(step.id))
         })
     }
 
     /// Whether a step's layer is part of a target.
     fn is_in_target(&self, id: StepId) -> bool {
-        self.input.graph.targets.iter().any(|target| {
+        self.input.plan.graph.targets.iter().any(|target| {
             let mut step = Some(target.step);
             while let Some(at) = step {
                 if at == id {
                     return true;
                 }
-                step = self.input.graph.step(at).base;
+                step = self.input.plan.graph.step(at).base;
             }
             false
         })
@@ -235,7 +224,7 @@ impl<'a> Executor<'a> {
             .chain(&step.reads)
             .filter_map(|input| vertexes.get(input).copied())
             .collect();
-        let id = self.definition(step.id).key.0;
+        let id = self.planned(step).key.0;
         let activity = self.input.reporter.start_with(step.name.clone(), id, inputs);
         vertexes.insert(step.id, activity.vertex());
         activity

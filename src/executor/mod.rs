@@ -1,7 +1,7 @@
 //! Plan in, layers out: runs steps in parallel, RUN in the sandbox, and snapshots what they change.
 //!
-//! What enters: a [`Graph`] with the definition of every step (key material, key, and the record
-//! that the planner's probe found), a store, and [`Supplies`]. What leaves: one [`Chain`] a target.
+//! What enters: a [`Plan`] (the graph, the keys, what the cache said), a store, and [`Supplies`].
+//! What leaves: the layers of each target.
 //! A step starts when its inputs are there; a RUN's changes are hashed while the next step runs.
 //!
 //! This room does not know Dockerfiles, registries or terminals.
@@ -32,30 +32,17 @@ pub use error::ExecuteError;
 pub use supplies::{BlobStream, FileTree, Files, Supplies};
 
 pub use copy::{CopyError, selection};
-pub use faces::Faces;
 
-use crate::cache::{Key, Material, Record, Store};
+use crate::cache::{Key, Record, Store};
 use crate::event::{Reporter, Vertex};
 use crate::failure::Failure;
 use crate::layer::Encoding;
-use crate::planner::graph::{Graph, StepId};
+use crate::planner::graph::StepId;
+use crate::planner::Plan;
 use encode::Encoders;
 use sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork};
 use schedule::Agenda;
 use writers::Writers;
-
-/// What the planner knows of a step before anything runs.
-#[derive(Clone, Debug)]
-pub struct Definition {
-    /// What the key is made of.
-    pub material: Material,
-    /// The definition key.
-    pub key: Key,
-    /// The key of the operation without its inputs.
-    pub operation: Key,
-    /// The record that was found under the definition key; absent with `--no-cache`.
-    pub record: Option<Record>,
-}
 
 /// How RUN steps run, and how many at once.
 #[derive(Clone, Debug)]
@@ -95,10 +82,8 @@ pub trait Records: Sync {
 /// What a run of a graph works on.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
-    /// What to do.
-    pub graph: &'a Graph,
-    /// By step: what the planner knows.
-    pub definitions: &'a [Definition],
+    /// What to do, and what the cache said of it.
+    pub plan: &'a Plan,
     /// Where results are kept.
     pub store: &'a Store,
     /// Where records are looked up.

@@ -7,16 +7,17 @@ use super::Executor;
 use super::chain::{Cell, Chain, Lost};
 use super::error::ExecuteError;
 use super::mount::Mounts;
-use super::sandbox::{Exit, Rung, SandboxNetwork, SandboxSpec};
+use super::sandbox::{Exit, SandboxNetwork, SandboxSpec};
 use super::snapshot::{self, Frozen};
 use super::step::{Made, Receipt};
 use crate::cache::store::DirDraft;
 use crate::event::{Activity, Stream};
 use crate::failure::Failure;
-use crate::planner::graph::Step;
+use crate::planner::graph::{Step, StepId};
 use crate::planner::key;
-use crate::planner::op::{Network, RunOp, Security};
+use crate::planner::op::{Network, RunMount, RunOp, Security, SelectionDigest, Source};
 use crate::platform::Platform;
+use crate::tree::{TreePath, selection_digest};
 
 /// The changes of a RUN: a directory that will not change any more.
 #[derive(Debug)]
@@ -97,8 +98,16 @@ impl Executor<'_> {
         base: &Chain,
     ) -> Result<crate::cache::Material, Failure> {
         let chain = base.diff_ids().map_err(|Lost| ExecuteError::Cancelled)?;
-        let mounted = self.mounted_contents(run)?;
-        Ok(key::run_content(step, run, &chain, &mounted))
+        let mut selections = self.planned(step).selections.clone();
+        selections.mounts.resize(run.mounts.len(), None);
+        for (taken, mount) in selections.mounts.iter_mut().zip(&run.mounts) {
+            if let Some((id, source)) = shown_step(mount) {
+                let view = self.faces.view(&self.output(id))?;
+                let digest = selection_digest(view.select(&TreePath::clean(source)));
+                *taken = Some(SelectionDigest(digest));
+            }
+        }
+        Ok(key::run_content(step, run, &chain, &selections))
     }
 
     fn check_allowed(&self, run: &RunOp) -> Result<(), ExecuteError> {
@@ -172,7 +181,7 @@ impl Executor<'_> {
     /// The writers' half: hashes the layer, stores its index, settles the cell, writes records.
     pub(crate) fn write_frozen(&self, job: super::writers::Job) -> Result<(), Failure> {
         let super::writers::Job { step, run, cell, mut receipt } = job;
-        let step = self.input.graph.step(step);
+        let step = self.input.plan.graph.step(step);
         let FrozenRun { frozen, draft } = run;
         let outcome = frozen.write(step.epoch).map_err(|source| ExecuteError::Snapshot {
             name: step.name.clone(),
@@ -204,7 +213,11 @@ impl Executor<'_> {
     }
 }
 
-/// Whether a rung can run commands.
-pub(crate) fn can_run(rung: Rung) -> bool {
-    rung != Rung::None
+/// The step and the path in it that a mount shows.
+fn shown_step(mount: &RunMount) -> Option<(StepId, &str)> {
+    match mount {
+        RunMount::Bind { from: Source::Step(id), source, .. }
+        | RunMount::Cache { seed: Some((Source::Step(id), source)), .. } => Some((*id, source)),
+        _ => None,
+    }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::planner::graph::{Graph, StepId};
+use crate::planner::graph::StepId;
+use crate::planner::Plan;
+use crate::planner::Verdict;
 
 /// The steps that must be visited for the targets, in topological order, and who waits for whom.
 #[derive(Debug)]
@@ -17,21 +19,17 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
-    /// Finds what the targets need: their chains of bases, and the sources of every step for which
-    /// `cached` is false. What only a cached step reads is not needed.
-    pub(crate) fn new(graph: &Graph, cached: impl Fn(StepId) -> bool) -> Self {
-        let mut needed = BTreeSet::new();
-        let mut pending: Vec<StepId> = graph.targets.iter().map(|target| target.step).collect();
+    /// Puts the needed steps of a plan in order. A cached step waits for its base alone: what it
+    /// reads need not be there.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let graph = &plan.graph;
         let inputs = |id: StepId| {
             let step = graph.step(id);
-            let reads = if cached(id) { &[] } else { step.reads.as_slice() };
+            let is_cached = matches!(plan.step(id).verdict, Verdict::Cached(_));
+            let reads = if is_cached { &[] } else { step.reads.as_slice() };
             step.base.into_iter().chain(reads.iter().copied()).collect::<BTreeSet<_>>()
         };
-        while let Some(id) = pending.pop() {
-            if needed.insert(id) {
-                pending.extend(inputs(id));
-            }
-        }
+        let needed = graph.steps.iter().map(|step| step.id).filter(|id| plan.step(*id).needed);
         let mut users = vec![Vec::new(); graph.steps.len()];
         let mut waiting: Vec<Option<AtomicUsize>> = graph.steps.iter().map(|_| None).collect();
         let mut ready = Vec::new();
@@ -72,36 +70,48 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Material;
     use crate::clock::Epoch;
     use crate::diagnostic::Span;
-    use crate::image::ImageConfig;
-    use crate::planner::graph::{StageId, Step, Target};
+    use crate::planner::graph::{Graph, StageId, Step};
+    use crate::planner::key::Selections;
     use crate::planner::op::Op;
+    use crate::planner::PlannedStep;
     use crate::platform::Platform;
 
-    /// A graph from lines of (base, reads).
-    fn graph(lines: &[(Option<usize>, &[usize])]) -> Graph {
-        let steps = lines.iter().enumerate().map(|(id, (base, reads))| Step {
-            id: StepId(id),
-            stage: StageId(0),
-            base: base.map(StepId),
-            reads: reads.iter().copied().map(StepId).collect(),
-            op: Op::Scratch,
-            name: String::new(),
-            span: Span::default(),
-            epoch: Epoch(0),
-            no_cache: false,
-        });
-        let steps: Vec<Step> = steps.collect();
-        let step = StepId(steps.len() - 1);
-        let platform = Platform::new("linux", "amd64", None);
-        let (config, history, epoch) = (ImageConfig::default(), Vec::new(), Epoch(0));
-        Graph { steps, targets: vec![Target { platform, step, config, history, epoch }] }
+    /// A plan from lines of (base, reads); all steps are needed.
+    fn plan(lines: &[(Option<usize>, &[usize])]) -> Plan {
+        let steps: Vec<Step> = lines
+            .iter()
+            .enumerate()
+            .map(|(id, (base, reads))| Step {
+                id: StepId(id),
+                stage: StageId(0),
+                base: base.map(StepId),
+                reads: reads.iter().copied().map(StepId).collect(),
+                op: Op::Scratch,
+                platform: Platform::new("linux", "amd64", None),
+                name: String::new(),
+                span: Span::default(),
+                epoch: Epoch(0),
+                no_cache: false,
+            })
+            .collect();
+        let material = Material::new("x");
+        let planned = PlannedStep {
+            key: material.key(),
+            material,
+            selections: Selections::default(),
+            verdict: Verdict::Build,
+            needed: true,
+        };
+        let steps_planned = vec![planned; steps.len()];
+        Plan { graph: Graph { steps, ..Graph::default() }, steps: steps_planned }
     }
 
-    /// Runs everything in the order the agenda allows.
-    fn order(graph: &Graph, cached: &[usize]) -> Vec<usize> {
-        let agenda = Agenda::new(graph, |id| cached.contains(&id.0));
+    /// Performs everything in the order the agenda allows.
+    fn order(plan: &Plan) -> Vec<usize> {
+        let agenda = Agenda::new(plan);
         let mut queue = agenda.ready().to_vec();
         let mut order = Vec::new();
         while let Some(id) = queue.pop() {
@@ -113,24 +123,19 @@ mod tests {
 
     #[test]
     fn inputs_come_before_their_users() {
-        let graph = graph(&[(None, &[]), (Some(0), &[]), (None, &[]), (Some(2), &[1, 0])]);
-        let order = order(&graph, &[]);
+        let plan = plan(&[(None, &[]), (Some(0), &[]), (None, &[]), (Some(2), &[1, 0])]);
+        let order = order(&plan);
         assert_eq!(order.len(), 4);
         let at = |id: usize| order.iter().position(|step| *step == id).unwrap();
         assert!(at(0) < at(1) && at(1) < at(3) && at(2) < at(3));
     }
 
     #[test]
-    fn what_only_a_cached_step_reads_is_not_visited() {
-        let graph = graph(&[(None, &[]), (Some(0), &[]), (None, &[]), (Some(2), &[1])]);
-        let mut visited = order(&graph, &[3]);
+    fn a_step_that_nobody_needs_is_never_visited() {
+        let mut plan = plan(&[(None, &[]), (Some(0), &[]), (Some(0), &[])]);
+        plan.steps[1].needed = false;
+        let mut visited = order(&plan);
         visited.sort_unstable();
-        assert_eq!(visited, [2, 3]);
-    }
-
-    #[test]
-    fn the_chain_of_a_cached_step_is_visited() {
-        let graph = graph(&[(None, &[]), (Some(0), &[]), (Some(1), &[])]);
-        assert_eq!(order(&graph, &[2]), [0, 1, 2]);
+        assert_eq!(visited, [0, 2]);
     }
 }

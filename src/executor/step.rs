@@ -13,7 +13,9 @@ use crate::digest::DiffId;
 use crate::event::{Activity, Outcome};
 use crate::failure::Failure;
 use crate::planner::graph::Step;
+use crate::planner::key;
 use crate::planner::op::Op;
+use crate::planner::Verdict;
 
 /// How long another builder that does the same is waited for.
 const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
@@ -54,12 +56,12 @@ impl Executor<'_> {
             }
             Op::Run(_) | Op::Copy(_) | Op::Workdir(_) => {}
         }
-        let definition = self.definition(step.id);
-        if let Some(record) = &definition.record {
+        let planned = self.planned(step);
+        if let Verdict::Cached(record) = &planned.verdict {
             self.report_cached(step);
             return Ok(base.with(Cell::known(record.diff_id)));
         }
-        let lease = match self.claim(step, &definition.key)? {
+        let lease = match self.claim(step, &planned.key)? {
             Some(Claim::Hit(record)) => {
                 self.report_cached(step);
                 return Ok(base.with(Cell::known(record.diff_id)));
@@ -68,7 +70,7 @@ impl Executor<'_> {
             None => None,
         };
         let activity = self.start(step);
-        let materials = vec![definition.material.clone()];
+        let materials = vec![planned.material.clone()];
         let receipt = Receipt { materials, clock: Stopwatch::start(), lease };
         match self.make(step, base, &activity, receipt) {
             Ok((cell, outcome)) => {
@@ -131,7 +133,7 @@ impl Executor<'_> {
             let record = Record {
                 version: RECORD_VERSION,
                 key: material.key(),
-                operation: Some(self.definition(step.id).operation),
+                operation: Some(key::operation(&step.op).key()),
                 diff_id,
                 size,
                 blobs: Vec::new(),

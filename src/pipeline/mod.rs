@@ -28,7 +28,7 @@ use crate::executor::sandbox::{Cancel, HostsEntry, Sandbox, SandboxNetwork};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
 use crate::planner::op::Network;
-use crate::planner::plan::Plan;
+use crate::planner::Plan;
 use request::{BuildRequest, Entitlement};
 use result::BuildResult;
 use street::{Street, walk};
@@ -62,8 +62,7 @@ pub fn build(
         let options = options(request);
         let sandbox = Sandbox::default();
         let executor = Executor::new(Inputs {
-            graph: street.plan.graph(),
-            definitions: street.plan.definitions(),
+            plan: &street.plan,
             store: street.store,
             records: street.caches,
             supplies: &outside,

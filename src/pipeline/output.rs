@@ -97,7 +97,7 @@ impl Exporter<'_> {
         annotations.extend(output.annotations.iter().cloned());
         let style = Style { media_types: output.media_types, annotations };
         let mut images = Vec::with_capacity(self.chains.len());
-        let targets = &self.street.plan.graph().targets;
+        let targets = &self.street.plan.graph.targets;
         for (target, chain) in targets.iter().zip(self.chains) {
             let layers = self.layers(target, chain, output)?;
             let config = image::finish_config(target, chain);
@@ -150,7 +150,7 @@ impl Exporter<'_> {
 
     /// The descriptors of the base image that a target's chain begins with.
     fn base_layers(&self, target: &Target) -> Vec<&Descriptor> {
-        let graph = self.street.plan.graph();
+        let graph = &self.street.plan.graph;
         let mut step = graph.step(target.step);
         while let Some(base) = step.base {
             step = graph.step(base);
@@ -195,7 +195,7 @@ impl Exporter<'_> {
         names: &[Reference],
         activity: &Activity,
     ) -> Result<(), Failure> {
-        let epoch = self.street.plan.graph().targets.first().map_or(Epoch(0), |one| one.epoch);
+        let epoch = self.street.plan.graph.targets.first().map_or(Epoch(0), |one| one.epoch);
         let blobs = self.blobs;
         match (output.kind, &output.dest) {
             (OutputKind::Image, _) => return self.image(output, set, names, activity),
@@ -234,7 +234,7 @@ impl Exporter<'_> {
         names: &[Reference],
         out: &mut dyn Write,
     ) -> Result<(), export::ExportError> {
-        let epoch = self.street.plan.graph().targets.first().map_or(Epoch(0), |one| one.epoch);
+        let epoch = self.street.plan.graph.targets.first().map_or(Epoch(0), |one| one.epoch);
         match kind {
             OutputKind::Oci => export::write_oci_archive(set, names, self.blobs, epoch, out),
             OutputKind::Docker => export::write_docker_archive(set, names, self.blobs, epoch, out),

@@ -17,7 +17,7 @@ use crate::event::{Event, Reporter};
 use crate::failure::Failure;
 use crate::lint;
 use crate::parser::{self, ast::Dockerfile};
-use crate::planner::plan::Plan;
+use crate::planner::Plan;
 use crate::planner::{self, EpochPolicy, NoCache, PlanRequest, RunDefaults, World};
 use crate::platform::Platform;
 use crate::registry::Client;
@@ -114,7 +114,8 @@ fn plan(
             hosts: request.run.add_hosts.iter().map(|(name, _)| name.clone()).collect(),
         },
     };
-    planner::plan(&plan_request, World { images, contexts }, caches)
+    let graph = planner::graph(&plan_request, World { images, contexts })?;
+    planner::plan(graph, &dockerfile.source, contexts, caches)
 }
 
 fn epoch(request: &BuildRequest, loaded: &Loaded) -> Result<EpochPolicy, Failure> {
