@@ -214,7 +214,10 @@ fn compressed_bytes_are_pinned() {
         }
     }
     let pinned = include_str!("../../testdata/layers/compressed.toml");
-    let pinned: Vec<&str> = pinned.lines().filter(|line| !line.starts_with('#')).collect();
+    let pinned: Vec<&str> = pinned
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
     assert_eq!(pinned, lines.lines().collect::<Vec<_>>(), "{lines}");
 }
 
