@@ -104,6 +104,15 @@ pub enum ContextError {
         /// The sub-directory as written.
         path: String,
     },
+    /// A git address is malformed.
+    #[error(transparent)]
+    GitRef(#[from] super::git::GitRefError),
+    /// A git operation failed.
+    #[error(transparent)]
+    Git(#[from] super::git::GitError),
+    /// A download failed.
+    #[error(transparent)]
+    Http(#[from] super::http::HttpError),
 }
 
 impl Explain for ContextError {
@@ -113,6 +122,9 @@ impl Explain for ContextError {
                 Kind::Environment
             }
             Self::Unpack { cause } => cause.kind(),
+            Self::GitRef(error) => error.kind(),
+            Self::Git(error) => error.kind(),
+            Self::Http(error) => error.kind(),
             _ => Kind::User,
         }
     }
@@ -136,6 +148,9 @@ impl Explain for ContextError {
             | Self::Write { source, .. } => return io_hints(source),
             Self::ParseIgnore { source, .. } => return source.hints(),
             Self::Unpack { cause } => return cause.hints(),
+            Self::GitRef(error) => return error.hints(),
+            Self::Git(error) => return error.hints(),
+            Self::Http(error) => return error.hints(),
             Self::ReadDockerfile { .. } | Self::NoSubdirectory { .. } => return Vec::new(),
         };
         vec![hint.to_owned()]

@@ -19,9 +19,12 @@
 //! * Nothing here is trusted: every open is relative to the root with symlinks refused, does not
 //!   block, and is checked to be a regular file.
 
+pub mod archive;
 pub mod dockerfile;
 mod error;
 mod follow;
+pub mod git;
+pub mod http;
 mod index;
 mod local;
 mod root;
@@ -38,6 +41,24 @@ pub use wanted::Wanted;
 pub(crate) fn os_path(path: &crate::tree::TreePath) -> &std::path::Path {
     use std::os::unix::ffi::OsStrExt as _;
     std::path::Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()))
+}
+
+/// Undoes percent-encoding; `None` if a `%` has no two hex digits behind it.
+fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || {
+            let value = char::from(bytes.next()?).to_digit(16)?;
+            u8::try_from(value).ok()
+        };
+        decoded.push(digit()? << 4 | digit()?);
+    }
+    Some(decoded)
 }
 
 #[cfg(test)]

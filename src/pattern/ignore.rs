@@ -6,7 +6,7 @@
 //! (`\d` is `d`, `[*]` is `*`), and a newline in a name is matched like any character.
 
 use super::PatternError;
-use super::program::Program;
+use super::program::{Program, Start};
 use super::syntax::Stars;
 
 /// Compiled rules. An empty one excludes nothing.
@@ -14,7 +14,7 @@ use super::syntax::Stars;
 pub struct Ignore {
     rules: Vec<Rule>,
     /// Lists of rules that may match a path, ascending; the first is for last bytes of no rule.
-    lists: Vec<Vec<usize>>,
+    lists: Vec<Vec<Candidate>>,
     /// The list for each last byte of a path.
     by_last_byte: Vec<usize>,
     exceptions: bool,
@@ -24,6 +24,17 @@ pub struct Ignore {
 struct Rule {
     program: Program,
     exception: bool,
+}
+
+/// What can be said of a rule's matches without looking at the rule: a handful of comparisons on
+/// numbers rule out nearly all rules for nearly all paths.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    rule: usize,
+    start: Start,
+    /// The last four bytes, as far as they are known.
+    tail: u32,
+    tail_mask: u32,
 }
 
 /// What a directory hands down to its children: the rules that matched it, ascending.
@@ -86,9 +97,7 @@ impl Ignore {
         let inherited = parent.0.last().copied();
         let own = self
             .candidates(path)
-            .iter()
             .rev()
-            .copied()
             .take_while(|rule| inherited.is_none_or(|inherited| *rule > inherited))
             .find(|rule| self.rules[*rule].program.matches(path));
         own.or(inherited)
@@ -104,7 +113,7 @@ impl Ignore {
         let mut excluded = false;
         let mut matched = Vec::new();
         let mut inherited = parent.0.iter().copied().peekable();
-        let mut own = self.candidates(path).iter().copied().peekable();
+        let mut own = self.candidates(path).peekable();
         loop {
             let next = match (inherited.peek(), own.peek()) {
                 (None, None) => break,
@@ -147,10 +156,14 @@ impl Ignore {
     /// Sorts rules by the last byte of what they match: most have one, and most paths end
     /// otherwise.
     fn index(rules: Vec<Rule>) -> Self {
-        let last_bytes: Vec<_> = rules.iter().map(|rule| rule.program.last_byte()).collect();
-        let list = |byte: Option<u8>| -> Vec<usize> {
+        let last_bytes: Vec<_> = rules
+            .iter()
+            .map(|rule| rule.program.ending().last().copied())
+            .collect();
+        let list = |byte: Option<u8>| -> Vec<Candidate> {
             (0..rules.len())
                 .filter(|rule| last_bytes[*rule].is_none_or(|last| Some(last) == byte))
+                .map(|rule| Candidate::new(rule, &rules[rule].program))
                 .collect()
         };
         let mut lists = vec![list(None)];
@@ -169,14 +182,50 @@ impl Ignore {
         }
     }
 
-    /// The rules that may match a path.
-    fn candidates(&self, path: &[u8]) -> &[usize] {
+    /// The rules that may match a path, ascending.
+    fn candidates(&self, path: &[u8]) -> impl DoubleEndedIterator<Item = usize> {
         let list = path
             .last()
             .and_then(|byte| self.by_last_byte.get(usize::from(*byte)))
             .and_then(|list| self.lists.get(*list));
-        list.map(Vec::as_slice).unwrap_or_default()
+        let list = list.map(Vec::as_slice).unwrap_or_default();
+        let name = path.iter().rposition(|byte| *byte == b'/');
+        let name_start = path.get(name.map_or(0, |slash| slash + 1)).copied();
+        let path_start = path.first().copied();
+        let (tail, _) = tail_of(path);
+        let may_match = move |candidate: &&Candidate| {
+            tail & candidate.tail_mask == candidate.tail
+                && match candidate.start {
+                    Start::Any => true,
+                    Start::Path(byte) => path_start == Some(byte),
+                    Start::Name(byte) => name_start == Some(byte),
+                }
+        };
+        list.iter()
+            .filter(may_match)
+            .map(|candidate| candidate.rule)
     }
+}
+
+impl Candidate {
+    fn new(rule: usize, program: &Program) -> Self {
+        let (tail, tail_mask) = tail_of(program.ending());
+        Self {
+            rule,
+            start: program.start(),
+            tail,
+            tail_mask,
+        }
+    }
+}
+
+/// The last four bytes as a number, the last one lowest, and a mask of those that are there.
+fn tail_of(bytes: &[u8]) -> (u32, u32) {
+    let last = bytes.iter().rev().take(4).enumerate();
+    last.fold((0, 0), |(tail, mask), (at, byte)| {
+        let shift = 8 * at;
+        (tail | u32::from(*byte) << shift, mask | 0xFF << shift)
+    })
 }
 
 impl Rule {

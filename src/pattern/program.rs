@@ -33,6 +33,17 @@ enum Gap {
     Tokens(std::ops::Range<usize>),
 }
 
+/// How every path starts that matches a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Nothing is known.
+    Any,
+    /// With this byte.
+    Path(u8),
+    /// The last component with this byte.
+    Name(u8),
+}
+
 impl Program {
     /// Compiles a cleaned pattern; `None` if it is malformed.
     pub(super) fn new(pattern: &[u8], stars: Stars) -> Option<Self> {
@@ -71,13 +82,21 @@ impl Program {
         }
     }
 
-    /// The last byte that every matching path has, if there is one.
-    pub(super) fn last_byte(&self) -> Option<u8> {
-        let end = match self.gap {
+    /// The bytes that every matching path ends with; empty if none are known.
+    pub(super) fn ending(&self) -> &[u8] {
+        match self.gap {
             Gap::Exact => &self.prefix,
             _ => &self.suffix,
+        }
+    }
+
+    /// How every matching path starts.
+    pub(super) fn start(&self) -> Start {
+        let (prefix, kind): (_, fn(u8) -> Start) = match &self.gap {
+            Gap::LastName(name) => (&name.prefix, Start::Name),
+            _ => (&self.prefix, Start::Path),
         };
-        end.last().copied()
+        prefix.first().copied().map_or(Start::Any, kind)
     }
 
     /// The bytes, if the pattern is one path without wildcards.
