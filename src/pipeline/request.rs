@@ -9,6 +9,7 @@ use crate::cache::remote::RemoteSpec;
 use crate::clock::Epoch;
 use crate::executor::sandbox::Rung;
 use crate::export::OutputSpec;
+pub use crate::export::{AnnotationLevel, OutputAnnotation as Annotation};
 use crate::planner::op::Network;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -158,32 +159,6 @@ pub enum Entitlement {
     Device(Option<String>),
     /// `buildx.local.delete`: `-o type=local,mode=delete` may remove files.
     LocalDelete,
-}
-
-/// `--annotation [type[platform]:]key=value`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Annotation {
-    /// Which document gets it.
-    pub level: AnnotationLevel,
-    /// Only for this platform.
-    pub platform: Option<Platform>,
-    /// Key.
-    pub key: String,
-    /// Value.
-    pub value: String,
-}
-
-/// The document that an annotation goes into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnnotationLevel {
-    /// The manifest.
-    Manifest,
-    /// The index.
-    Index,
-    /// The manifest's descriptor in the index.
-    ManifestDescriptor,
-    /// The index's descriptor in a layout.
-    IndexDescriptor,
 }
 
 /// Where the epoch comes from (DESIGN §3).

@@ -5,7 +5,7 @@
 
 mod input;
 mod output;
-mod rooms;
+pub(super) mod rooms;
 mod run;
 mod secret;
 

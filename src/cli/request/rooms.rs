@@ -1,21 +1,51 @@
 //! Texts that other rooms understand: outputs, remote caches, registries.
 
-use super::super::args::RegistryArgs;
-use super::super::{CliError, Environment};
-use crate::cache::remote::RemoteSpec;
-use crate::export::OutputSpec;
-use crate::registry::RegistryOptions;
+use std::path::PathBuf;
 
-/// `-o`
+use super::super::args::RegistryArgs;
+use super::super::{CliError, Environment, docker_config};
+use crate::cache::remote::RemoteSpec;
+use crate::export::{Destination, OutputKind, OutputSpec};
+use crate::registry::{Mirror, MirrorRule, ProxyOptions, RegistryOptions, Secret};
+
+/// `-o`: paths become absolute; a stream of bytes never goes to a terminal, and only one goes to
+/// standard output.
 pub(super) fn outputs(
     specs: &[String],
-    _environment: &Environment,
+    environment: &Environment,
 ) -> Result<Vec<OutputSpec>, CliError> {
-    match specs.first() {
-        None => Ok(Vec::new()),
-        Some(spec) => Err(CliError::Unsupported {
-            what: format!("--output {spec}"),
-        }),
+    let invalid = |reason: String| CliError::Flag {
+        flag: "output",
+        reason,
+    };
+    let mut outputs = Vec::with_capacity(specs.len());
+    let mut streams = 0;
+    for spec in specs {
+        let output = OutputSpec::parse(spec).map_err(|error| invalid(error.to_string()))?;
+        let output = output.rooted_at(&environment.directory);
+        if is_stream(&output) {
+            if environment.terminals.stdout {
+                let kind = format!("{:?}", output.kind).to_lowercase();
+                return Err(invalid(format!(
+                    "dest file is required for {kind} exporter. refusing to write to console"
+                )));
+            }
+            streams += 1;
+        }
+        outputs.push(output);
+    }
+    if streams > 1 {
+        return Err(invalid("multiple outputs configured to write to stdout".to_owned()));
+    }
+    Ok(outputs)
+}
+
+/// Whether an output goes to standard output.
+fn is_stream(output: &OutputSpec) -> bool {
+    match (&output.dest, output.kind) {
+        (Some(Destination::Stdout), _) => true,
+        (None, kind) => matches!(kind, OutputKind::Oci | OutputKind::Tar),
+        (Some(Destination::Path(_)), _) => false,
     }
 }
 
@@ -33,10 +63,105 @@ pub(super) fn remotes(
     }
 }
 
-/// How registries are reached.
+/// How registries are reached: flags, then the files and variables of Docker, podman and
+/// containerd. Nothing is read yet.
 pub fn registry(
-    _args: &RegistryArgs,
-    _environment: &Environment,
+    args: &RegistryArgs,
+    environment: &Environment,
 ) -> Result<RegistryOptions, CliError> {
-    Ok(RegistryOptions::default())
+    for path in &args.ca_file {
+        let path = environment.absolute(path);
+        if let Err(source) = std::fs::metadata(&path) {
+            return Err(CliError::Stat { path, source });
+        }
+    }
+    let docker = docker_config::directory(environment).map(|path| path.join("config.json"));
+    let flag = args.authfile.as_ref().map(|path| environment.absolute(path));
+    let chosen = flag.or_else(|| environment.path("REGISTRY_AUTH_FILE"));
+    let config = config_home(environment);
+    let in_config = |name: &str| config.as_ref().map(|home| home.join(name));
+    Ok(RegistryOptions {
+        inline_auth: environment.text("DOCKER_AUTH_CONFIG").map(|text| Secret(text.to_owned())),
+        auth_files: [
+            chosen.clone(),
+            docker.clone(),
+            Some(runtime_directory(environment).join("containers/auth.json")),
+            in_config("containers/auth.json"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        login_file: chosen.or(docker),
+        insecure: args.insecure_registry.clone(),
+        ca_files: args.ca_file.iter().map(|path| environment.absolute(path)).collect(),
+        certs_dirs: paths(&[
+            in_config("docker/certs.d"),
+            in_config("containers/certs.d"),
+            Some("/etc/docker/certs.d".into()),
+            Some("/etc/containers/certs.d".into()),
+            Some("/etc/containerd/certs.d".into()),
+        ]),
+        mirrors: args.registry_mirror.iter().map(|text| mirror(text)).collect::<Result<_, _>>()?,
+        daemon_files: paths(&[in_config("docker/daemon.json"), Some("/etc/docker/daemon.json".into())]),
+        registries_conf: paths(&[
+            environment.path("CONTAINERS_REGISTRIES_CONF"),
+            in_config("containers/registries.conf"),
+            Some("/etc/containers/registries.conf".into()),
+        ]),
+        proxy: proxy(environment),
+        ..RegistryOptions::default()
+    })
+}
+
+fn paths(list: &[Option<PathBuf>]) -> Vec<PathBuf> {
+    list.iter().flatten().cloned().collect()
+}
+
+/// `$XDG_CONFIG_HOME`, or `~/.config`.
+fn config_home(environment: &Environment) -> Option<PathBuf> {
+    let home = || Some(environment.home()?.join(".config"));
+    environment.path("XDG_CONFIG_HOME").or_else(home)
+}
+
+/// `$XDG_RUNTIME_DIR`, or where podman looks without it.
+fn runtime_directory(environment: &Environment) -> PathBuf {
+    let default = || match environment.uid {
+        0 => PathBuf::from("/run"),
+        uid => PathBuf::from(format!("/run/user/{uid}")),
+    };
+    environment.path("XDG_RUNTIME_DIR").unwrap_or_else(default)
+}
+
+/// `--registry-mirror [REGISTRY=]URL`
+fn mirror(text: &str) -> Result<MirrorRule, CliError> {
+    let (prefix, place) = match text.split_once('=') {
+        Some((prefix, place)) if !prefix.contains("://") => (prefix, place),
+        _ => ("docker.io", text),
+    };
+    if prefix.is_empty() || place.is_empty() || place.contains(char::is_whitespace) {
+        return Err(CliError::Flag {
+            flag: "registry-mirror",
+            reason: format!("`{text}`: write [REGISTRY=]URL"),
+        });
+    }
+    Ok(MirrorRule {
+        prefix: prefix.to_owned(),
+        mirrors: vec![Mirror::parse(place)],
+        location: None,
+        blocked: false,
+    })
+}
+
+/// Proxies for ourselves; the lower-case name first, as curl does.
+fn proxy(environment: &Environment) -> ProxyOptions {
+    let value = |name: &str| {
+        let lower = environment.text(&name.to_lowercase());
+        lower.or_else(|| environment.text(name)).map(str::to_owned)
+    };
+    let all = || value("ALL_PROXY");
+    ProxyOptions {
+        http: value("HTTP_PROXY").or_else(all).map(Secret),
+        https: value("HTTPS_PROXY").or_else(all).map(Secret),
+        no_proxy: value("NO_PROXY"),
+    }
 }
