@@ -1,3 +1,13 @@
-//! Builds and sandboxes on the real kernel.
+//! Real builds on the real kernel, checked by tools that are not ours.
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod base;
+mod cache;
+mod copy;
+mod examples;
+mod image;
+mod language;
 mod sandbox;
