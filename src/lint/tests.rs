@@ -2,6 +2,7 @@
 //! and what it says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use crate::diagnostic::SourceFile;
 use crate::parser::{self, ast::Command, ast::Dockerfile};
@@ -205,11 +206,12 @@ fn public_dockerfiles_are_checked_without_an_error() {
 fn a_hostile_file_is_checked_in_little_time() {
     let mut text = String::from("FROM scratch AS s0\n");
     for number in 0..3000 {
-        text.push_str(&format!(
-            "ENV V{number}=1\nFROM s{number} AS s{}\n",
-            number + 1
-        ));
-        text.push_str(&format!("USER $W{number}\n"));
+        let next = number + 1;
+        writeln!(
+            text,
+            "ENV V{number}=1\nFROM s{number} AS s{next}\nUSER $W{number}"
+        )
+        .unwrap();
     }
     let found = warnings(&text);
     assert!(found.iter().any(|line| line.contains("'$W0'")));

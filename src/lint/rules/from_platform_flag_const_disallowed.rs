@@ -27,9 +27,9 @@ pub(in crate::lint) fn check<'a>(pass: &Pass<'a>, findings: &mut Findings<'a>) {
             .name
             .as_ref()
             .map(|name| name.value.to_lowercase());
-        let named = name
+        let told = name
             .is_some_and(|name| name.contains(&parsed.os) || name.contains(&parsed.architecture));
-        if !named {
+        if !told {
             let message = format!(
                 "FROM --platform flag should not use constant value {:?}",
                 expanded.value
