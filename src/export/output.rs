@@ -613,10 +613,7 @@ mod tests {
             ("type=local", "output type `local` needs dest=PATH"),
             ("type=local,dest=-", "output type `local` needs dest=PATH"),
             ("type=oci,tar=false", "output type `oci` needs dest=PATH"),
-            (
-                "type=oci,dset=x",
-                "output type `oci` has no attribute `dset`",
-            ),
+            ("type=oci,dst=x", "output type `oci` has no attribute `dst`"),
             (
                 "type=local,dest=x,compression=gzip",
                 "output type `local` has no attribute `compression`",
@@ -662,6 +659,6 @@ mod tests {
         }
         let hints = |text| OutputSpec::parse(text).unwrap_err().hints();
         assert_eq!(hints("type=ocy"), ["did you mean `oci`?"]);
-        assert_eq!(hints("type=oci,dset=x"), ["did you mean `dest`?"]);
+        assert_eq!(hints("type=oci,dst=x"), ["did you mean `dest`?"]);
     }
 }

@@ -18,7 +18,7 @@ use super::client::Inner;
 use super::credential::{Credential, Secret};
 use super::endpoint::{Endpoint, Scheme, origin};
 use super::error::{RegistryError, Request, Unacceptable, diagnose, parse_errors, redacted};
-use super::helper;
+use super::helper::{self, Helper};
 use super::retry::{is_transient, parse_retry_after, pause};
 use super::transport::read_limited;
 use crate::clock::Stopwatch;
@@ -205,7 +205,7 @@ impl Inner {
         // A text that is no JSON says nothing; it must not be shown either.
         let inline = inline.and_then(|text| AuthFile::parse(&text.0).ok());
         if let Some(file) = inline
-            && let Some(credential) = ask(&file, registry, repository)?
+            && let Some(credential) = self.ask(&file, registry, repository)?
         {
             return Ok(Some(credential));
         }
@@ -215,9 +215,35 @@ impl Inner {
                 source,
             })?;
             if let Some(file) = file
-                && let Some(credential) = ask(&file, registry, repository)?
+                && let Some(credential) = self.ask(&file, registry, repository)?
             {
                 return Ok(Some(credential));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks what one file names for a repository.
+    fn ask(
+        &self,
+        file: &AuthFile,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<Credential>, RegistryError> {
+        for finding in file.find(registry, repository) {
+            let credential = match finding {
+                Finding::Credential(credential) => Some(credential),
+                Finding::Helper(name) => {
+                    let path = self.options.helper_path.as_deref();
+                    let helper = Helper { name: &name, path };
+                    helper::get(helper, registry).map_err(|source| RegistryError::Helper {
+                        registry: registry.to_owned(),
+                        source,
+                    })?
+                }
+            };
+            if credential.is_some() {
+                return Ok(credential);
             }
         }
         Ok(None)
@@ -420,28 +446,6 @@ fn parse_token(body: &[u8], age: Stopwatch) -> Option<Token> {
         age,
         lifetime: lifetime.unwrap_or(LIFETIME_DEFAULT).min(LIFETIME_MAX),
     })
-}
-
-fn ask(
-    file: &AuthFile,
-    registry: &str,
-    repository: &str,
-) -> Result<Option<Credential>, RegistryError> {
-    for finding in file.find(registry, repository) {
-        let credential = match finding {
-            Finding::Credential(credential) => Some(credential),
-            Finding::Helper(name) => {
-                helper::get(&name, registry).map_err(|source| RegistryError::Helper {
-                    registry: registry.to_owned(),
-                    source,
-                })?
-            }
-        };
-        if credential.is_some() {
-            return Ok(credential);
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ impl BlobReader {
         for _ in 0..self.places.len() {
             result = self.open_here();
             match &result {
-                Err(error) if error.is_place_at_fault() => {
+                Err(error) if error.is_place_at_fault() && self.places.len() > 1 => {
                     self.current = (self.current + 1) % self.places.len();
                     self.state.etag = None;
                     self.state.ranges = true;

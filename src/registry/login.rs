@@ -9,7 +9,7 @@ use super::auth_file::{self, AuthFile};
 use super::client::Client;
 use super::credential::Credential;
 use super::error::RegistryError;
-use super::helper;
+use super::helper::{self, Helper};
 use super::transport::Call;
 
 /// Where credentials were put.
@@ -51,7 +51,7 @@ impl Client {
         ))?;
         let path = self.login_file()?;
         if let Some(name) = self.login_helper(path, registry)? {
-            helper::store(&name, registry, &credential).map_err(|source| {
+            helper::store(self.helper(&name), registry, &credential).map_err(|source| {
                 RegistryError::Helper {
                     registry: registry.to_owned(),
                     source,
@@ -74,7 +74,7 @@ impl Client {
         let path = self.login_file()?;
         let helper = self.login_helper(path, registry)?;
         if let Some(name) = &helper {
-            helper::erase(name, registry).map_err(|source| RegistryError::Helper {
+            helper::erase(self.helper(name), registry).map_err(|source| RegistryError::Helper {
                 registry: registry.to_owned(),
                 source,
             })?;
@@ -82,6 +82,13 @@ impl Client {
         let removed =
             auth_file::change(path, registry, None).map_err(|source| in_file(path, source))?;
         Ok(removed || helper.is_some())
+    }
+
+    fn helper<'a>(&'a self, name: &'a str) -> Helper<'a> {
+        Helper {
+            name,
+            path: self.inner.options.helper_path.as_deref(),
+        }
     }
 
     fn login_file(&self) -> Result<&Path, RegistryError> {

@@ -219,6 +219,7 @@ impl Inner {
             None => call.endpoint.schemes(),
         };
         let mut first: Option<Failed> = None;
+        let mut doubtful = None;
         for scheme in schemes {
             let url = match &call.target {
                 Target::Path(path) => call.endpoint.url(*scheme, path),
@@ -229,16 +230,26 @@ impl Inner {
             })?;
             let header = self.authorization(call.endpoint, &url, call.access)?;
             match self.send(call, &url, *scheme, header.as_ref()) {
+                Ok(response)
+                    if known.is_none() && *scheme == Scheme::Http && wants_tls(&response) =>
+                {
+                    doubtful = Some((response, url, header));
+                }
                 Ok(response) => {
-                    let is_last = scheme == schemes.last().unwrap_or(scheme);
-                    if *scheme == Scheme::Http && !is_last && wants_tls(&response) {
-                        continue;
-                    }
                     self.remember_scheme(host, *scheme);
                     return Ok((response, url, header));
                 }
                 Err(failed) => first = first.or(Some(failed)),
             }
+        }
+        // It looked like a server of TLS. If no TLS was to be had, it meant what it said; if there is
+        // TLS but no trust, that is the thing to tell.
+        let is_tls = |failed: &Failed| {
+            let broken = Broken::Certificate;
+            matches!(&failed.error, RegistryError::Transport { broken: found, .. } if *found == broken)
+        };
+        if let Some(answer) = doubtful.filter(|_| !first.as_ref().is_some_and(is_tls)) {
+            return Ok(answer);
         }
         Err(first.unwrap_or_else(|| {
             RegistryError::Prepare {
