@@ -1,0 +1,4 @@
+ARG VERSION=latest
+ARG VARIANT
+FROM busybox:${VERSION}
+FROM busybox:stable$VARIANT
