@@ -22,6 +22,9 @@ mod source;
 mod stage;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::graph;
 pub use error::{Cause, PlanError};
 pub use explain::{Explanation, explain};

@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::failure::Failure;
-use crate::parser::ast::{Command, Dockerfile, From, Instruction, Run};
+use crate::parser::ast::{Command, Dockerfile, From, Instruction, Mount};
 
 use super::error::PlanError;
 use super::graph::StageId;
 use super::words::Words;
-use crate::parser::expand::NoVariables;
 
 /// The stages of a file, before any variable is known.
 #[derive(Debug)]
@@ -214,56 +213,39 @@ fn is_stage_name(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
 }
 
-/// What an instruction mentions: the `--from` of a COPY, the `from` of mounts.
-pub(crate) fn mentions(
-    instruction: &Instruction,
-    words: &Words,
-) -> Result<Vec<Mention>, Diagnostic> {
+/// What an instruction mentions: the `--from` of a COPY, the `from` of mounts. The parser lets no
+/// variable through there.
+pub(crate) fn mentions(instruction: &Instruction) -> Vec<Mention> {
     let span = instruction.span;
     match &instruction.command {
         Command::Copy(copy) => {
-            let Some(from) = &copy.from else {
-                return Ok(Vec::new());
-            };
-            if words.word(from, &NoVariables)? != from.raw {
-                let message = "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround";
-                return Err(words.error("variable-in-from", from.span, message));
-            }
-            Ok(vec![Mention {
+            let mention = copy.from.as_ref().map(|from| Mention {
                 name: from.raw.clone(),
                 numbered: true,
                 span,
                 target: None,
-            }])
+            });
+            mention.into_iter().collect()
         }
-        Command::Run(run) => mount_mentions(run, span, words),
-        _ => Ok(Vec::new()),
+        Command::Run(run) => run
+            .mounts
+            .iter()
+            .filter_map(|mount| mount_mention(mount, span))
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
-fn mount_mentions(run: &Run, span: Span, words: &Words) -> Result<Vec<Mention>, Diagnostic> {
-    let mut mentions = Vec::new();
-    for mount in &run.mounts {
-        let value = |names: &[&str]| {
-            let mut fields = mount.fields.iter().rev();
-            let field = fields.find(|(key, _)| names.contains(&key.as_str()));
-            field.and_then(|(_, value)| value.as_ref())
-        };
-        let Some(from) = value(&["from"]) else {
-            continue;
-        };
-        let variable = from.raw.find('$').is_some_and(|at| at + 1 < from.raw.len());
-        if variable {
-            let message = "'from' doesn't support variable expansion, define alias stage instead";
-            return Err(words.error("variable-in-from", from.span, message));
-        }
-        let target = value(&["target", "dst", "destination"]);
-        mentions.push(Mention {
-            name: from.raw.clone(),
-            numbered: false,
-            span,
-            target: Some(target.map(|word| word.raw.clone()).unwrap_or_default()),
-        });
-    }
-    Ok(mentions)
+fn mount_mention(mount: &Mount, span: Span) -> Option<Mention> {
+    let value = |names: &[&str]| {
+        let mut fields = mount.fields.iter().rev();
+        let (_, value) = fields.find(|(key, _)| names.contains(&key.as_str()))?;
+        value.as_ref().map(|word| word.raw.clone())
+    };
+    Some(Mention {
+        name: value(&["from"]).filter(|from| !from.is_empty())?,
+        numbered: false,
+        span,
+        target: Some(value(&["target", "dst", "destination"]).unwrap_or_default()),
+    })
 }

@@ -11,7 +11,7 @@ use crate::parser::ast::{self, Command, Instruction, Pairs, ShellOrExec};
 
 use super::super::scope::{Globals, Scope};
 use super::super::words::Words;
-use super::{gofmt, port, signal};
+use super::{gofmt, path, port, signal};
 use crate::parser::expand::Env;
 
 /// The config of a stage while its instructions are applied.
@@ -44,6 +44,16 @@ impl ConfigFold {
     /// Whether the config is one for Windows.
     pub(crate) fn is_windows(&self) -> bool {
         self.config.os == "windows"
+    }
+
+    /// WORKDIR as an absolute path with slashes.
+    pub(crate) fn directory(&self) -> String {
+        let written = &self.config.config.working_dir;
+        if self.is_windows() {
+            path::join("/", &path::from_windows(written))
+        } else {
+            path::join("/", written)
+        }
     }
 
     /// The command line that the shell runs `text` with.

@@ -56,7 +56,7 @@ pub(crate) fn lower(
     );
     let checksum = expand(&copy.checksum)?;
     let inputs = inputs(copy, &sources, checksum, scope)?;
-    let cwd = path::join("/", &scope.fold.config.config.working_dir);
+    let cwd = scope.fold.directory();
     let target = if scope.fold.is_windows() {
         path::from_windows(&written)
     } else {

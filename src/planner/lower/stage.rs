@@ -75,8 +75,12 @@ impl<'a> Lowering<'_, 'a> {
         errors: &mut Vec<Diagnostic>,
     ) -> LoweredStage {
         let mut numbering = Numbering::of(stage, self.request.platforms.len() > 1);
-        let base = self.base(stage, done, &mut numbering, builder);
-        let mut lowered = base;
+        let mut lowered = self.base(stage, done, &mut numbering, builder);
+        let inherited = weight(&lowered.config);
+        if let Err(error) = self.site.words.spend(inherited, stage.span) {
+            errors.push(error);
+            return lowered;
+        }
         let mut fold = ConfigFold::new(lowered.config);
         let mut cursor = Cursor {
             step: lowered.step,
@@ -304,6 +308,14 @@ fn child(parent: StageId, stage: &LoweredStage) -> LoweredStage {
     }
 }
 
+/// Bytes of text that a stage inherits.
+fn weight(config: &ImageConfig) -> usize {
+    let inner = &config.config;
+    let env: usize = inner.env.iter().map(String::len).sum();
+    let labels = inner.labels.iter();
+    env + labels.map(|(name, value)| name.len() + value.len()).sum::<usize>()
+}
+
 /// All files of a context, as the first layer of an image.
 fn whole_context(context: &str) -> CopyOp {
     CopyOp {
@@ -342,7 +354,7 @@ impl At<'_, '_, '_> {
         match &instruction.command {
             Command::Run(_) | Command::Copy(_) | Command::Add(_) => {
                 let mut sources = Vec::new();
-                for mention in mentions(instruction, self.words)? {
+                for mention in mentions(instruction) {
                     let place = (self.stage, self.words);
                     let source = self.lowering.source(&mention, place, done, builder)?;
                     sources.push((mention.name, source));
@@ -432,16 +444,13 @@ impl At<'_, '_, '_> {
         scope: &Scope,
     ) -> Result<(Option<WorkdirOp>, String), Diagnostic> {
         let written = self.words.word(word, scope)?;
-        let windows = fold.is_windows();
-        let config = &mut fold.config.config;
+        let (windows, directory) = (fold.is_windows(), fold.directory());
         let target = if windows {
-            path::join(
-                &path::from_windows(&config.working_dir),
-                &path::from_windows(&written),
-            )
+            path::join(&directory, &path::from_windows(&written))
         } else {
-            path::join(&config.working_dir, &written)
+            path::join(&directory, &written)
         };
+        let config = &mut fold.config.config;
         config.working_dir = if windows {
             path::to_windows(&target)
         } else {
