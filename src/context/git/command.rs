@@ -63,7 +63,7 @@ pub struct GitOptions {
     /// BuildKit does.
     pub known_hosts: Option<std::path::PathBuf>,
     /// More protocols, for tests.
-    pub(super) protocols: &'static str,
+    pub(in crate::context) protocols: &'static str,
 }
 
 impl std::fmt::Debug for GitOptions {

@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use super::HttpError;
 
 /// Silence after which a connection counts as dead.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,15 +33,15 @@ impl LazyClient {
 }
 
 fn builder() -> ClientBuilder {
-    // The blocking builder has no timeout for reads alone, and one for the whole transfer by
-    // default, of which big files would die.
-    let inner = reqwest::ClientBuilder::new()
+    // The blocking client applies its timeout to the wait for the headers and to each read of the
+    // body, not to the transfer as a whole. `read_timeout` of the async builder must not be set:
+    // its body panics when it is read outside of a runtime (reqwest 0.13.5).
+    ClientBuilder::new()
         .user_agent(concat!("builder/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT);
-    ClientBuilder::from(inner).timeout(None)
+        .timeout(SILENCE_TIMEOUT)
 }
 
 fn mozilla_roots() -> Vec<Certificate> {

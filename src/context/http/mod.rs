@@ -23,3 +23,12 @@ mod url;
 pub use error::HttpError;
 pub use fetch::{Fetched, Fetcher, Request};
 pub use url::{UNNAMED, file_name, is_http_url, parse_http_date};
+
+/// Whether a redirect between two addresses may be followed.
+#[cfg(test)]
+pub(super) fn may_redirect_text(from: &str, to: &str) -> bool {
+    let parse = |text: &str| reqwest::Url::parse(text).ok();
+    parse(from)
+        .zip(parse(to))
+        .is_some_and(|(from, to)| url::may_redirect(&from, &to))
+}

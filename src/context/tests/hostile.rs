@@ -78,7 +78,7 @@ fn special_files_are_not_opened_as_files() {
         fs::rename(project.path().join("pipe"), project.path().join(name)).unwrap();
         match name {
             "Dockerfile" => {
-                let found = dockerfile::find_dockerfile(&project.path(), None);
+                let found = crate::context::dockerfile::find_dockerfile(&project.path(), None);
                 assert!(matches!(found, Err(ContextError::ReadDockerfile { .. })));
                 fs::rename(project.path().join(name), project.path().join("pipe")).unwrap();
             }

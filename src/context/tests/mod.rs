@@ -1,6 +1,10 @@
 //! A small language for contexts, and what scans of them give.
 
+mod archive;
+mod dockerfile;
+mod git;
 mod hostile;
+mod http;
 mod scan;
 mod stat_index;
 
