@@ -11,3 +11,7 @@ mod examples;
 mod image;
 mod language;
 mod sandbox;
+mod sandbox_life;
+mod sandbox_mounts;
+mod sandbox_rungs;
+mod sandbox_world;
