@@ -40,7 +40,10 @@ pub(crate) fn rm(args: &RmArgs, store: &Store) -> Result<ExitCode, Stop> {
 
 fn remove(store: &Store, word: &str) -> Result<Vec<Reference>, Stop> {
     let found = store::find(store, word)?;
-    let named = word.parse::<Reference>().ok().filter(|name| found.names.contains(name));
+    let named = word
+        .parse::<Reference>()
+        .ok()
+        .filter(|name| found.names.contains(name));
     let names = named.map_or(found.names, |name| vec![name]);
     for name in &names {
         store.untag(name).map_err(Failure::from)?;
