@@ -40,12 +40,17 @@ impl Drop for Lock {
     }
 }
 
+/// Opens a lock file, making it where needed.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let open = || rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600));
+    Ok(file::with_parent(path, || Ok(open()?))?.into())
+}
+
 /// Takes a lock if nobody holds it; the file stays. It is made where needed.
 pub(crate) fn try_lock(path: &Path, share: Share) -> Result<Option<Lock>, StoreError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     loop {
-        let open = || rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600));
-        let file = File::from(file::with_parent(path, || Ok(open()?)).map_err(at!(Lock, path))?);
+        let file = open(path).map_err(at!(Lock, path))?;
         if !flock(&file, share).map_err(at!(Lock, path))? {
             return Ok(None);
         }
@@ -67,24 +72,38 @@ pub(crate) fn try_lock_once(path: &Path) -> Result<Option<Lock>, StoreError> {
 
 /// Waits for a lock, at most `limit`; then [`StoreError::Busy`].
 pub(crate) fn lock(path: &Path, share: Share, limit: Duration) -> Result<Lock, StoreError> {
-    let clock = Stopwatch::start();
-    let mut pause = Pause::default();
+    let file = open(path).map_err(at!(Lock, path))?;
+    wait(&file, path, share, limit)?;
+    Ok(Lock { file, remove: None })
+}
+
+/// Waits for the lock of an open file that nobody removes.
+pub(crate) fn wait(
+    file: &File,
+    path: &Path,
+    share: Share,
+    limit: Duration,
+) -> Result<(), StoreError> {
+    if flock(file, share).map_err(at!(Lock, path))? {
+        return Ok(());
+    }
+    let (clock, mut pause) = (Stopwatch::start(), Pause::default());
     loop {
-        if let Some(lock) = try_lock(path, share)? {
-            return Ok(lock);
+        pause.sleep();
+        if flock(file, share).map_err(at!(Lock, path))? {
+            return Ok(());
         }
         if clock.elapsed() > limit {
             return Err(StoreError::Busy {
                 path: path.to_owned(),
             });
         }
-        pause.sleep();
     }
 }
 
-/// Whether a lock file is there and somebody holds it. Looking takes the lock for an instant.
-pub(crate) fn is_held(path: &Path) -> bool {
-    file::open(path).is_ok_and(|file| matches!(flock(&file, Share::Exclusive), Ok(false)))
+/// Gives the lock of an open file back.
+pub(crate) fn release(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
 }
 
 /// Locks an open file; `false` if somebody else has it.

@@ -29,7 +29,7 @@
 //! 2. Records, trees and names are sealed, not synced: a torn one is absent.
 //! 3. Unpacked directories are never synced; their name states the boot in which they were made.
 //!    After another boot they are absent, unless [`Store::settle`] made them durable.
-//! 4. What a builder looks for, it pins first (see `session`); a collector never removes a pinned
+//! 4. What a builder looks for, it pins first (see `session`); a collector never moves a pinned
 //!    object.
 //! 5. Opening makes nothing. Directories come into being with their first file.
 //!
@@ -44,6 +44,7 @@ mod file;
 mod image;
 mod layer;
 mod lock;
+mod maintenance;
 mod mount;
 mod name;
 mod open;
@@ -57,6 +58,7 @@ pub use claim::{Claim, Lease, Patience, Waiting};
 pub use dir::DirDraft;
 pub use image::StoredImage;
 pub use layer::LayerFaces;
+pub use maintenance::{Class, ClassUsage, Fault, ImageUsage, Problem, PrunePolicy, Pruned, Usage};
 pub use mount::{CacheMountLease, Sharing};
 pub use name::ResolvedName;
 pub use open::{Access, Store};

@@ -6,7 +6,6 @@
 //! So a removal that was interrupted leaves only trash.
 
 use std::ffi::{CStr, CString};
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,13 +16,35 @@ use rustix::io::Errno;
 use super::file;
 use super::paths::Paths;
 
+/// Moves a file or a directory of the store into the trash: gives its name there, `None` if it was
+/// not there.
+pub(super) fn trash(paths: &Paths, path: &Path) -> io::Result<Option<String>> {
+    let trash = paths.area("trash");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut number = 0_u32;
+    loop {
+        let name = format!("{name}.{}.{number}", std::process::id());
+        let to = trash.join(&name);
+        if to.symlink_metadata().is_ok() {
+            number += 1;
+            continue;
+        }
+        // The trash is made here if need be; a missing `path` is `NotFound` both times.
+        match file::with_parent(&to, || file::rename_new(path, &to)) {
+            Ok(()) => return Ok(Some(name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Moves a directory into the trash and removes it.
 pub(super) fn discard_dir(paths: &Paths, dir: &Path) -> io::Result<()> {
-    let trash = paths.area("trash");
-    let name = dir.file_name().unwrap_or_default();
-    let to = trash.join(name);
-    file::with_parent(&to, || fs::rename(dir, &to))?;
-    remove_tree(&trash, name.to_string_lossy().as_ref())
+    match trash(paths, dir)? {
+        Some(name) => remove_tree(&paths.area("trash"), &name),
+        None => Ok(()),
+    }
 }
 
 /// Removes `name`, a file or a whole directory, from the directory `trash`, which belongs to this
@@ -61,50 +82,55 @@ struct Removal<'a> {
 impl Removal<'_> {
     /// Removes one entry of `parent`, or moves it into the trash to be emptied later.
     fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr, kind: FileType) {
-        if kind != FileType::Directory {
-            match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => return,
-                Err(Errno::ISDIR | Errno::PERM) => {}
-                Err(error) => return self.fail(error),
+        match self.try_entry(parent, name, kind) {
+            Err(Errno::ACCESS) => {
+                // The owner may have taken the right to write from itself.
+                let _ = rustix::fs::fchmod(parent, Mode::RWXU);
+                let _ = open_up(parent, name);
+                let again = self.try_entry(parent, name, kind);
+                again.unwrap_or_else(|error| self.fail(error));
             }
-        }
-        match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            // PERM for what is no directory: the refusal to unlink it stands.
-            Err(Errno::NOTDIR) => self.fail(Errno::PERM),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => self.set_aside(parent, name),
-            Err(error) => self.fail(error),
+            result => result.unwrap_or_else(|error| self.fail(error)),
         }
     }
 
-    fn set_aside(&mut self, parent: BorrowedFd<'_>, name: &CStr) {
+    fn try_entry(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        kind: FileType,
+    ) -> Result<(), Errno> {
+        if kind != FileType::Directory {
+            match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::ISDIR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => self.set_aside(parent, name),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set_aside(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
         loop {
             self.moved += 1;
-            let Ok(aside) = CString::new(format!("{}.{}", self.prefix, self.moved)) else {
-                return self.fail(Errno::INVAL);
-            };
+            let aside = CString::new(format!("{}.{}", self.prefix, self.moved))
+                .map_err(|_| Errno::INVAL)?;
             let flags = rustix::fs::RenameFlags::NOREPLACE;
-            let moved = rustix::fs::renameat_with(parent, name, self.trash, &aside, flags);
-            match moved {
-                Ok(()) => return self.waiting.push((aside, 0)),
-                Err(Errno::EXIST) => {}
-                // A directory that its owner may not write cannot get another parent.
-                Err(Errno::ACCESS) if open_up(parent, name).is_ok() => {
-                    match rustix::fs::renameat_with(parent, name, self.trash, &aside, flags) {
-                        Ok(()) => return self.waiting.push((aside, 0)),
-                        Err(Errno::EXIST) => {}
-                        Err(error) => return self.fail(error),
-                    }
-                }
+            match rustix::fs::renameat_with(parent, name, self.trash, &aside, flags) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
                 // No RENAME_NOREPLACE here: a directory never replaces one that is not empty.
                 Err(Errno::INVAL | Errno::NOSYS) => {
-                    match rustix::fs::renameat(parent, name, self.trash, &aside) {
-                        Ok(()) => return self.waiting.push((aside, 0)),
-                        Err(error) => return self.fail(error),
-                    }
+                    rustix::fs::renameat(parent, name, self.trash, &aside)?;
                 }
-                Err(error) => return self.fail(error),
+                Err(error) => return Err(error),
             }
+            self.waiting.push((aside, 0));
+            return Ok(());
         }
     }
 
@@ -135,7 +161,6 @@ impl Removal<'_> {
             Ok(entries) => entries,
             Err(error) => return self.fail(error),
         };
-        let mut opened = false;
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -144,11 +169,6 @@ impl Removal<'_> {
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
-            }
-            if !opened {
-                // Before the first removal: the owner may have taken the right to write from itself.
-                opened = true;
-                let _ = rustix::fs::fchmod(dir, Mode::RWXU);
             }
             self.entry(dir.as_fd(), name, entry.file_type());
         }

@@ -4,12 +4,14 @@
 //! lives, and with the digests that it uses appended, 32 bytes each. The protocol, which needs no
 //! time and no pid:
 //!
-//! - a build writes the digest *first* and looks for the object *then*;
-//! - a collector moves the object into the trash *first*, reads all pins *then*, and puts back what
-//!   is pinned.
+//! - a build writes the digest first and looks for the object then; while it writes, it shares the
+//!   collector's lock;
+//! - a collector reads all pins and moves what is not pinned into the trash, holding its lock alone;
+//!   it removes the trash after it has let go.
 //!
-//! So either the collector sees the pin, or the build does not see the object. Temporary files and
-//! directories carry the session's name: they are leftovers as soon as nobody holds its lock.
+//! So a pin is either seen by the collector, or written when the object is gone already, and an
+//! object that a build has found stays where it is. Temporary files and directories carry the
+//! session's name: they are leftovers as soon as nobody holds its lock.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,11 +32,11 @@ const COLLECTION_WAIT: Duration = Duration::from_secs(30);
 /// How the session keeps the collector away.
 #[derive(Debug)]
 enum Guard {
-    /// By the list of its pins.
-    Pins(File),
+    /// By the list of its pins, and the collector's lock to share while adding to it.
+    Pins { list: File, collector: File },
     /// By the collector's own lock: on a full or read-only store no list can be kept. `None` if
     /// there is no lock to take (nobody can collect either).
-    All(Option<Lock>),
+    All { _lock: Option<Lock> },
 }
 
 /// A session.
@@ -68,15 +70,21 @@ impl Session {
                 // A collector took it for a dead one between its making and its locking.
                 continue;
             }
-            return Ok(Self::with(paths, path, Guard::Pins(file)));
+            let collector = collector_lock(paths);
+            let collector = lock::open(&collector).map_err(at!(Lock, collector))?;
+            let guard = Guard::Pins {
+                list: file,
+                collector,
+            };
+            return Ok(Self::with(paths, path, guard));
         }
     }
 
     /// Starts a session that writes nothing.
     pub(crate) fn start_reading(paths: &Paths) -> Result<Self, StoreError> {
-        let lock = hold_collector(paths)?;
+        let _lock = hold_collector(paths)?;
         let path = paths.area("sessions").join("reader");
-        Ok(Self::with(paths, path, Guard::All(lock)))
+        Ok(Self::with(paths, path, Guard::All { _lock }))
     }
 
     fn with(paths: &Paths, path: PathBuf, guard: Guard) -> Self {
@@ -108,17 +116,23 @@ impl Session {
 
     /// Keeps the object of a digest until the session ends; to be called before looking for it.
     pub(crate) fn pin(&mut self, paths: &Paths, digest: &Digest) -> Result<(), StoreError> {
+        // Inserted first: a failure below removes it again or fails the build.
         if !self.pinned.insert(*digest) {
             return Ok(());
         }
-        let Guard::Pins(file) = &mut self.guard else {
+        let Guard::Pins { list, collector } = &mut self.guard else {
             return Ok(());
         };
-        match file.write_all(digest.as_bytes()) {
+        let path = collector_lock(paths);
+        lock::wait(collector, &path, Share::Shared, COLLECTION_WAIT)?;
+        let written = list.write_all(digest.as_bytes());
+        lock::release(collector).map_err(at!(Lock, path))?;
+        match written {
             Ok(()) => Ok(()),
             Err(error) if is_full(&error) => {
                 // No room for the pin: keep the collector away altogether.
-                self.guard = Guard::All(hold_collector(paths)?);
+                let _lock = hold_collector(paths)?;
+                self.guard = Guard::All { _lock };
                 Ok(())
             }
             Err(source) => {
@@ -201,11 +215,6 @@ impl Sessions {
     pub(crate) fn owns(&self, name: &str) -> bool {
         let mut parts = name.rsplit('-').skip(1);
         parts.next().is_some_and(|name| self.live.contains(name))
-    }
-
-    /// How many live.
-    pub(crate) fn live(&self) -> usize {
-        self.live.len()
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod blobs;
 mod claims;
+mod collection;
+mod damage;
 mod images;
 mod layers;
 mod mounts;
