@@ -53,7 +53,7 @@ fn dispatch(args: &Args, environment: &Environment) -> Result<ExitCode, Stop> {
                 };
             commands::build((args, global), environment, move || stop.cancel(), street)
         }
-        Verb::Plan(_) => unsupported("`builder plan`"),
+        Verb::Plan(args) => commands::plan((args, global), environment, street::plan),
         Verb::Pull(args) => commands::pull((args, global), environment, &root()?),
         Verb::Push(args) => commands::push((args, global), environment, &root()?),
         Verb::Login(args) => commands::login(args, environment),
@@ -63,9 +63,10 @@ fn dispatch(args: &Args, environment: &Environment) -> Result<ExitCode, Stop> {
         Verb::Rm(args) => commands::rm(args, &to_write()?),
         Verb::Inspect(args) => commands::inspect(args, &to_read()?),
         Verb::History(args) => commands::history(args, &to_read()?),
-        Verb::Du(_) => unsupported("`builder du`"),
-        Verb::Prune(_) => unsupported("`builder prune`"),
-        Verb::Fsck(_) => unsupported("`builder fsck`"),
+        Verb::Du(args) => commands::du(args, &to_read()?),
+        Verb::Prune(args) => commands::prune(args, &to_write()?),
+        Verb::Fsck(args) if args.repair => commands::fsck(args, &to_write()?),
+        Verb::Fsck(args) => commands::fsck(args, &to_read()?),
         Verb::Doctor(_) => unsupported("`builder doctor`"),
         Verb::Completion(args) => commands::completion(args),
         Verb::Man => commands::man(),

@@ -2,10 +2,14 @@
 
 mod build;
 mod completion;
+mod du;
+mod fsck;
 mod images;
 mod inspect;
 mod login;
 mod man;
+mod plan;
+mod prune;
 pub(super) mod store;
 mod tag;
 mod transfer;
@@ -13,10 +17,14 @@ mod version;
 
 pub(super) use build::build;
 pub(super) use completion::completion;
+pub(super) use du::du;
+pub(super) use fsck::fsck;
 pub(super) use images::images;
 pub(super) use inspect::{history, inspect};
 pub(super) use login::{login, logout};
 pub(super) use man::man;
+pub(super) use plan::plan;
+pub(super) use prune::prune;
 pub(super) use tag::{rm, tag};
 pub(super) use transfer::{pull, push};
 pub(super) use version::version;
