@@ -6,7 +6,7 @@
 )]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Turns the result of a raw system call into a `Result`.
 pub(super) fn check(code: i64) -> io::Result<()> {
@@ -117,8 +117,7 @@ pub fn keep_across_exec(fd: impl AsFd) -> io::Result<()> {
 }
 
 /// Takes ownership of an inherited descriptor by number and marks it close-on-exec.
-pub fn adopt(number: i32) -> io::Result<std::os::fd::OwnedFd> {
-    use std::os::fd::FromRawFd as _;
+pub fn adopt(number: i32) -> io::Result<OwnedFd> {
     if number < 3 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
@@ -126,7 +125,24 @@ pub fn adopt(number: i32) -> io::Result<std::os::fd::OwnedFd> {
     let open = unsafe { libc::fcntl(number, libc::F_GETFD) };
     check(i64::from(open))?;
     // SAFETY: the number is open, was inherited, and its one user adopts it once, at start-up.
-    let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(number) };
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
     Ok(fd)
+}
+
+/// Moves `kept` to standard input, closes every descriptor above standard error, and ends the
+/// process with what `then` returns. `then` must not use any other descriptor that was open.
+pub fn only_standard_descriptors(kept: impl AsFd, then: impl FnOnce(OwnedFd) -> i32) -> ! {
+    let code = match redirect(kept, 0) {
+        Err(_) => 1,
+        Ok(()) => {
+            // SAFETY: descriptors above 2 may have owners in this process, but none of them is
+            // used or dropped again: from here on only `then` runs, then the process ends.
+            let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+            // SAFETY: 0 was just made a duplicate of `kept`, and std never closes it.
+            let kept = unsafe { OwnedFd::from_raw_fd(0) };
+            if closed < 0 { 1 } else { then(kept) }
+        }
+    };
+    exit_now(code)
 }

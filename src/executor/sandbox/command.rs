@@ -35,12 +35,12 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// PATH for when the environment has none: Docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the command. Returns only if that failed.
-pub(super) fn become_command(
+/// Takes everything away from this process that the command must not have.
+pub(super) fn prepare(
     spec: &SandboxSpec,
     identity: &Identity,
     control: &UnixStream,
-) -> Result<Infallible, SandboxError> {
+) -> Result<(), SandboxError> {
     let prepare = |source| SandboxError::Prepare { source };
 
     // A session of its own has no terminal: nothing can be pushed into the user's (TIOCSTI).
@@ -79,8 +79,7 @@ pub(super) fn become_command(
 
     // Ours and those that the builder itself inherited from whoever started it.
     sys::process::close_on_exec_from(3).map_err(|error| prepare(error.into()))?;
-    sys::process::reset_signals().map_err(|error| prepare(error.into()))?;
-    execute(spec, identity)
+    sys::process::reset_signals().map_err(|error| prepare(error.into()))
 }
 
 fn enter(cwd: &str) -> Result<(), SandboxError> {
@@ -157,8 +156,8 @@ fn set_capabilities(insecure: bool, uid: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Looks the command up and executes it.
-fn execute(spec: &SandboxSpec, identity: &Identity) -> Result<Infallible, SandboxError> {
+/// Looks the command up and executes it. Returns only if that failed.
+pub(super) fn execute(spec: &SandboxSpec, identity: &Identity) -> Result<Infallible, SandboxError> {
     let program = spec
         .args
         .first()

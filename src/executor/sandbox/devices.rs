@@ -98,21 +98,25 @@ fn attach(mount: &OwnedFd, point: &OwnedFd, name: &str) -> Result<(), SandboxErr
     })
 }
 
-/// Mounts one device on an empty file: the host's, if it is the right one and may be opened, else
-/// a node of our own (root only).
+/// Mounts one device on an empty file: a node of our own, or, where the kernel lets us make none
+/// (in a user namespace), the host's. As root the host's would be wrong: `chmod /dev/null` in a
+/// step would change it for the host.
 fn provide(dev: &OwnedFd, files: &Files, name: &str, number: u64) -> Result<(), Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     drop(rustix::fs::openat(dev, name, flags, Mode::from(0o666))?);
     let path = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let point = rustix::fs::openat(dev, name, path, Mode::empty())?;
-    let source = match rustix::fs::openat(CWD, format!("/dev/{name}"), path, Mode::empty()) {
-        Ok(node) if is_device(&node, number)? => node,
-        _ => {
-            let mode = Mode::from(0o666);
-            let kind = FileType::CharacterDevice;
-            rustix::fs::mknodat(files.directory(), name, kind, mode, number)?;
-            rustix::fs::openat(files.directory(), name, path, Mode::empty())?
+    let (mode, kind) = (Mode::from(0o666), FileType::CharacterDevice);
+    let source = match rustix::fs::mknodat(files.directory(), name, kind, mode, number) {
+        Ok(()) => rustix::fs::openat(files.directory(), name, path, Mode::empty())?,
+        Err(Errno::PERM) => {
+            let node = rustix::fs::openat(CWD, format!("/dev/{name}"), path, Mode::empty())?;
+            if !is_device(&node, number)? {
+                return Err(Errno::NODEV);
+            }
+            node
         }
+        Err(error) => return Err(error),
     };
     let mount = mounting::clone_mount(&source, Tree::Alone)?;
     mounting::attach(&mount, &point)

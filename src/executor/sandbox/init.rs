@@ -8,64 +8,75 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::command;
 use super::error::SandboxError;
 use super::message::{self, Report};
 use super::protect::{self, Cover, ProcView};
 use super::spec::{Exit, Notice, SandboxSpec};
 use super::user::Identity;
-use crate::sys::process::{Fork, exit_now, fork};
+use super::{command, rootfs};
+use crate::sys::process::{Fork, exit_now, fork, only_standard_descriptors};
 
 /// What PID 1 gets from the process that made the namespaces.
 #[derive(Debug)]
 pub(super) struct Init<'a> {
     pub(super) spec: &'a SandboxSpec,
+    pub(super) trial: bool,
     pub(super) identity: &'a Identity,
     pub(super) control: &'a UnixStream,
     /// Closed by the kernel when the process outside dies.
     pub(super) parent_alive: PipeReader,
+    /// What becomes the root directory.
+    pub(super) root: &'a OwnedFd,
     /// Where /proc goes.
     pub(super) proc_point: OwnedFd,
     pub(super) cover: Cover,
-    /// The host's /proc, for where a fresh one is refused.
-    pub(super) host_proc: Option<OwnedFd>,
 }
 
 /// Runs until the command ends. When this process ends, the kernel kills all that is left in the
 /// process namespace: daemons of the command never outlive it.
-pub(super) fn run(init: Init<'_>) -> ! {
+pub(super) fn run(mut init: Init<'_>) -> ! {
     let control = init.control;
-    let code = match serve(init) {
-        Ok(exit) => i32::from(message::send(control, &Report::Exited(exit)).is_err()),
+    let command = match begin(&mut init) {
+        Ok(command) => command,
         Err(error) => {
             let _ = message::send(control, &Report::Failed(error));
-            1
+            exit_now(1)
         }
     };
-    exit_now(code)
+    // Descriptors of the host's directories end here: the command can count ours, if not use them.
+    only_standard_descriptors(control, |control| {
+        let exit = reap(command);
+        i32::from(message::send(&UnixStream::from(control), &Report::Exited(exit)).is_err())
+    })
 }
 
-fn serve(mut init: Init<'_>) -> Result<Exit, SandboxError> {
+fn begin(init: &mut Init<'_>) -> Result<Pid, SandboxError> {
     // If the process outside dies, so does this one, and with it the namespace.
-    guard(&init)?;
+    guard(init)?;
 
     // Only a process of the new namespace can mount its proc.
-    let fallback = init.host_proc.take();
     let insecure = init.spec.insecure;
-    let view = protect::mount_proc(&init.proc_point, &mut init.cover, fallback, insecure)?;
+    let view = protect::mount_proc(&init.proc_point, &mut init.cover, insecure)?;
     if view == ProcView::Host {
         message::send(init.control, &Report::Notice(Notice::SharedProc))?;
     }
+
+    // The host's file systems disappear.
+    rootfs::enter(init.root)?;
 
     match fork().map_err(|error| SandboxError::Fork {
         source: error.into(),
     })? {
         Fork::Child => {
-            let Err(error) = command::become_command(init.spec, init.identity, init.control);
+            let prepared = command::prepare(init.spec, init.identity, init.control);
+            if init.trial && prepared.is_ok() {
+                exit_now(0)
+            }
+            let Err(error) = prepared.and_then(|()| command::execute(init.spec, init.identity));
             let _ = message::send(init.control, &Report::Failed(error));
             exit_now(127)
         }
-        Fork::Parent(command) => Ok(reap(command)),
+        Fork::Parent(command) => Ok(command),
     }
 }
 

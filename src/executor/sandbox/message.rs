@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub(super) cgroups: Vec<PathBuf>,
     /// The network namespace to join.
     pub(super) network: Option<PathBuf>,
+    /// Whether to stop just before the command, with exit code 0: all is tried but the command.
+    pub(super) trial: bool,
     /// The text of /etc/resolv.conf.
     pub(super) resolv_conf: String,
 }

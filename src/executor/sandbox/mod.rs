@@ -30,6 +30,7 @@ mod outer;
 mod parent;
 mod protect;
 mod rootfs;
+pub mod rung;
 mod running;
 mod seccomp;
 mod spec;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sched::CloneFlags;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::error::{Errno, SandboxError};
@@ -78,7 +78,6 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     // While the host's files can still be seen by name, but through the mounts of our namespace:
     // those of another cannot be stacked or cloned.
     let lowers = open_lowers(spec)?;
-    let host_proc = protect::host_proc();
 
     // The root: layers, attached over the upper directory in this namespace only.
     let upper = rootfs::open_directory(&spec.upper)?;
@@ -100,10 +99,9 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     generate(job, &files, &mut points)?;
     mounts::apply(&spec.mounts, &mut points, &files, &spec.scratch)?;
 
-    // The host's file systems disappear.
-    enter(&root)?;
     set_host_name(&spec.hostname)?;
 
+    // PID 1 mounts /proc and then makes the host's file systems disappear, for us too.
     let (parent_alive, we_live) = std::io::pipe().map_err(|error| control_error(&error))?;
     let forked = sys::process::fork().map_err(|error| SandboxError::Fork {
         source: error.into(),
@@ -113,26 +111,39 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
             drop(we_live);
             init::run(Init {
                 spec,
+                trial: job.trial,
                 identity: &identity,
                 control,
                 parent_alive,
+                root: &root,
                 proc_point,
                 cover,
-                host_proc,
             })
         }
         Fork::Parent(process) => {
-            drop((parent_alive, proc_point, cover, host_proc, dev, files));
+            drop((parent_alive, cover, dev, files));
             watch(process, control)?;
         }
     }
 
     // All processes of the sandbox are gone; its mounts go, then the empty mount points.
-    rustix::mount::unmount("/", UnmountFlags::DETACH)
-        .and_then(|()| points.clean_up())
-        .map_err(|errno| SandboxError::CleanUp {
-            source: errno.into(),
-        })
+    leave(&proc_point)?;
+    points.clean_up().map_err(|errno| SandboxError::CleanUp {
+        source: errno.into(),
+    })
+}
+
+/// Takes all mounts of the sandbox off, its root too. In a user namespace the first root of a
+/// mount namespace is locked, and the lock goes over to whatever replaces it: there, an empty
+/// directory takes the root's place, attached for a
+/// moment where /proc is.
+fn leave(place: &OwnedFd) -> Result<(), SandboxError> {
+    if rustix::mount::unmount("/", UnmountFlags::DETACH).is_ok() {
+        return Ok(());
+    }
+    let empty = mounting::new_file_system("tmpfs", &[], MountAttrFlags::empty())?;
+    attach(&empty, place, "/proc")?;
+    rootfs::enter(&empty)
 }
 
 fn guard() -> Result<(), SandboxError> {
@@ -229,20 +240,6 @@ fn generate(job: &Job, files: &Files, points: &mut MountPoints<'_>) -> Result<()
         mounts::place(points, target, &mount, PointKind::File)?;
     }
     Ok(())
-}
-
-/// Makes `root` the root directory and lets go of the old one.
-fn enter(root: &OwnedFd) -> Result<(), SandboxError> {
-    let pivot = || -> Result<(), rustix::io::Errno> {
-        rustix::process::fchdir(root)?;
-        // Both "." name the new root: the old one ends up mounted over it and is taken off.
-        rustix::process::pivot_root(".", ".")?;
-        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
-        rustix::process::chdir("/")
-    };
-    pivot().map_err(|errno| SandboxError::PivotRoot {
-        source: errno.into(),
-    })
 }
 
 fn set_host_name(name: &str) -> Result<(), SandboxError> {

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -14,7 +15,7 @@ use super::error::SandboxError;
 use super::message::{self, Job};
 use super::mounting::{self, Tree};
 use super::running::{Running, Started};
-use super::spec::{Notice, Outcome, SandboxNetwork, SandboxSpec, Stream};
+use super::spec::{Outcome, SandboxNetwork, SandboxSpec, Stream};
 use super::{child, files};
 use crate::sys;
 
@@ -55,11 +56,29 @@ impl Sandbox {
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
     ) -> Result<Outcome, SandboxError> {
-        let mut notices = Vec::new();
-        let job = prepare(spec, &mut notices);
-        let mut running = Running::new(self.start(&job)?, spec.timeout);
+        self.run_job(&prepare(spec), spec.timeout, output, cancel)
+    }
+
+    /// Does everything that [`Self::run`] does except starting the command.
+    pub(super) fn try_out(&self, spec: &SandboxSpec) -> Result<Outcome, SandboxError> {
+        let job = Job {
+            trial: true,
+            ..prepare(spec)
+        };
+        let cancel = Cancel::new().map_err(talk)?;
+        self.run_job(&job, spec.timeout, &mut |_, _| (), &cancel)
+    }
+
+    fn run_job(
+        &self,
+        job: &Job,
+        timeout: Option<Duration>,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &Cancel,
+    ) -> Result<Outcome, SandboxError> {
+        let mut running = Running::new(self.start(job)?, timeout);
         running.attend(output, cancel)?;
-        notices.append(&mut running.notices);
+        let notices = std::mem::take(&mut running.notices);
         let exit = running.finish()?;
         Ok(Outcome { exit, notices })
     }
@@ -111,12 +130,13 @@ fn protect(executable: &Path) -> Option<OwnedFd> {
     Some(mount)
 }
 
-fn prepare(spec: &SandboxSpec, _notices: &mut Vec<Notice>) -> Job {
+fn prepare(spec: &SandboxSpec) -> Job {
     let own_network = spec.network == SandboxNetwork::None;
     Job {
         spec: spec.clone(),
         cgroups: Vec::new(),
         network: None,
+        trial: false,
         resolv_conf: files::resolv_conf(&host_resolv_conf(), own_network, None),
     }
 }

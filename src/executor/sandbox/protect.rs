@@ -106,6 +106,9 @@ const PSEUDO: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
+/// The same for mount_setattr(2).
+const PSEUDO_ATTRIBUTES: u64 = sys::mount::NO_SUID | sys::mount::NO_DEV | sys::mount::NO_EXEC;
+
 /// Attaches a /sys to `point`, read-only and with [`SYS_HIDDEN`] hidden.
 ///
 /// A fresh one needs a network namespace of ours; without it, the host's is shown read-only.
@@ -121,7 +124,8 @@ pub(super) fn mount_sys(
     };
     let sys = match mounting::new_file_system("sysfs", &[], attributes) {
         Ok(fresh) => fresh,
-        Err(_) => host_tree("/sys").map_err(|source| protect("/sys", source))?,
+        Err(_) => host_tree("/sys", PSEUDO_ATTRIBUTES | sys::mount::READ_ONLY)
+            .map_err(|source| protect("/sys", source))?,
     };
     mounting::attach(&sys, point).map_err(|source| SandboxError::Attach {
         target: "/sys".to_owned(),
@@ -153,8 +157,8 @@ fn hide_thermal_throttle(sys: &OwnedFd, cover: &mut Cover) {
     }
 }
 
-/// A read-only clone of a tree of the host.
-fn host_tree(path: &str) -> Result<OwnedFd, Errno> {
+/// A clone of a tree of the host, with the given attributes everywhere.
+fn host_tree(path: &str, attributes: u64) -> Result<OwnedFd, Errno> {
     let directory = rustix::fs::openat(rustix::fs::CWD, path, PATH, Mode::empty())?;
     let tree = mounting::clone_mount(&directory, Tree::WithSubmounts)?;
     let attributes =
@@ -162,12 +166,6 @@ fn host_tree(path: &str) -> Result<OwnedFd, Errno> {
     sys::mount::set_attributes(&tree, attributes, sys::mount::Depth::Tree)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(tree)
-}
-
-/// The host's /proc, for where a fresh one is refused; cloned before the root changes.
-pub(super) fn host_proc() -> Option<OwnedFd> {
-    let directory = rustix::fs::openat(rustix::fs::CWD, "/proc", PATH, Mode::empty()).ok()?;
-    mounting::clone_mount(&directory, Tree::WithSubmounts).ok()
 }
 
 /// Whether the command sees only its own processes.
@@ -179,17 +177,20 @@ pub(super) enum ProcView {
     Host,
 }
 
-/// Attaches a /proc to `point`. Must be called by a process inside of the new process namespace.
+/// Attaches a /proc to `point`. Must be called by a process of the new process namespace, while the
+/// host's /proc can still be seen: in a user namespace the kernel gives a fresh one only to those
+/// who see a complete one already. Where that is not complete (in a container), the host's is shown.
 pub(super) fn mount_proc(
     point: &OwnedFd,
     cover: &mut Cover,
-    fallback: Option<OwnedFd>,
     insecure: bool,
 ) -> Result<ProcView, SandboxError> {
-    let (proc, view) = match (mounting::new_file_system("proc", &[], PSEUDO), fallback) {
-        (Ok(fresh), _) => (fresh, ProcView::Own),
-        (Err(_), Some(host)) => (host, ProcView::Host),
-        (Err(error), None) => return Err(error),
+    let (proc, view) = match mounting::new_file_system("proc", &[], PSEUDO) {
+        Ok(fresh) => (fresh, ProcView::Own),
+        Err(error) => match host_tree("/proc", PSEUDO_ATTRIBUTES) {
+            Ok(host) => (host, ProcView::Host),
+            Err(_) => return Err(error),
+        },
     };
     let status = rustix::fs::fstatfs(&proc).map_err(|source| protect("/proc", source))?;
     if i64::from(status.f_type) != PROC_MAGIC {

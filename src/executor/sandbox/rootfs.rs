@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
 };
 
@@ -110,6 +110,21 @@ fn set_lowers(context: &OwnedFd, lowers: &[OwnedFd]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Makes `root`, an attached mount, the root directory of all processes in this mount namespace,
+/// and lets go of the old one.
+pub(super) fn enter(root: &OwnedFd) -> Result<(), SandboxError> {
+    let pivot = || -> Result<(), Errno> {
+        rustix::process::fchdir(root)?;
+        // Both "." name the new root: the old one ends up mounted over it and is taken off.
+        rustix::process::pivot_root(".", ".")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+        rustix::process::chdir("/")
+    };
+    pivot().map_err(|errno| SandboxError::PivotRoot {
+        source: errno.into(),
+    })
 }
 
 /// Tells whether this process is in a user namespace other than the first: then overlayfs keeps
