@@ -5,16 +5,22 @@ use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+/// Set when this program starts itself again in a user namespace: the user's number outside, so
+/// that paths do not become root's.
+pub const OUTER_UID: &str = "BUILDER_OUTER_UID";
+
 /// A snapshot of the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     /// The working directory, absolute.
     pub directory: PathBuf,
-    /// Whether the user is root.
+    /// Whether the user is root, and not only inside a user namespace that this program made.
     pub is_root: bool,
-    /// The user's number.
+    /// The user's number, as it is outside.
     pub uid: u32,
+    /// Whether this process runs in a user namespace that this program made.
+    pub is_inside: bool,
     /// Which streams are terminals.
     pub terminals: Terminals,
 }
@@ -38,12 +44,17 @@ impl Environment {
             reason = "cli is where paths become absolute"
         )]
         let directory = std::env::current_dir()?;
+        let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let outer = variables
+            .get(OsStr::new(OUTER_UID))
+            .and_then(|text| text.to_str()?.parse().ok());
         let uid = nix::unistd::geteuid().as_raw();
         Ok(Self {
-            variables: std::env::vars_os().collect(),
+            variables,
             directory,
-            is_root: uid == 0,
-            uid,
+            is_root: outer.is_none() && uid == 0,
+            uid: outer.unwrap_or(uid),
+            is_inside: outer.is_some(),
             terminals: Terminals {
                 stdin: std::io::stdin().is_terminal(),
                 stdout: std::io::stdout().is_terminal(),

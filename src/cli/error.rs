@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::digest::Digest;
 use crate::failure::{ExitCode, Explain, Failure, Kind, io_hints};
 
 /// What is wrong with the words of a command, or with what they name.
@@ -87,6 +88,35 @@ pub enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// A word that names no image.
+    #[error("no such image: {word}")]
+    NoImage {
+        /// The word.
+        word: String,
+    },
+    /// A word that is the start of several ids.
+    #[error("several images have an id that starts with `{word}`")]
+    Ambiguous {
+        /// The word.
+        word: String,
+    },
+    /// An image that was chosen by its id and shall go to a registry.
+    #[error("`{word}` is not a name to push to")]
+    NoDestination {
+        /// The word.
+        word: String,
+    },
+    /// A document of the store that is not JSON of its kind.
+    #[error("failed to read {digest} as an image document")]
+    Document {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// No descriptor is left.
+    #[error("failed to make a pipe")]
+    Pipe(#[source] io::Error),
     /// The process has no working directory.
     #[error("failed to read the working directory")]
     Directory(#[source] io::Error),
@@ -103,6 +133,7 @@ impl CliError {
                 | Self::Flag { .. }
                 | Self::NotATerminal
                 | Self::NoPrompt
+                | Self::NoDestination { .. }
                 | Self::Unsupported { .. }
         )
     }
@@ -111,7 +142,9 @@ impl CliError {
 impl Explain for CliError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Write { .. } | Self::Stdout(_) | Self::Directory(_) => Kind::Environment,
+            Self::Write { .. } | Self::Stdout(_) | Self::Directory(_) | Self::Pipe(_) => {
+                Kind::Environment
+            }
             _ => Kind::User,
         }
     }
@@ -124,6 +157,11 @@ impl Explain for CliError {
             }
             Self::ContextMissing { .. } => "the last argument is a directory, an address or `-`",
             Self::NotATerminal => "use --progress=plain",
+            Self::NoImage { .. } => "`builder images` lists what is in the store",
+            Self::Ambiguous { .. } => "write more of its digits, or a name",
+            Self::NoDestination { .. } => {
+                "name the destination: builder push IMAGE REGISTRY/NAME:TAG"
+            }
             Self::NoPrompt => "use --username NAME --password-stdin",
             Self::Write { source, .. } | Self::Stat { source, .. } => return io_hints(source),
             _ => return Vec::new(),

@@ -18,6 +18,7 @@ mod files;
 mod interrupt;
 mod run;
 mod screen;
+mod street;
 
 pub use environment::Environment;
 pub use error::{CliError, Stop};

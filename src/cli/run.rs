@@ -4,8 +4,11 @@ use std::ffi::OsString;
 use std::process;
 
 use super::args::{Args, Verb};
-use super::{CliError, Environment, Stop, commands, screen};
-use crate::failure::{ExitCode, Failure};
+use super::{CliError, Environment, Stop, commands, request, screen, street};
+use crate::event::Reporter;
+use crate::executor::sandbox::Cancel;
+use crate::failure::ExitCode;
+use crate::pipeline::request::BuildRequest;
 use crate::ui::render;
 
 /// Runs one command. Nothing was done before: no thread, no file, no terminal was touched.
@@ -26,6 +29,14 @@ fn run(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Stop> {
     if args.global.debug {
         start_tracing(&environment);
     }
+    dispatch(&args, &environment)
+}
+
+fn dispatch(args: &Args, environment: &Environment) -> Result<ExitCode, Stop> {
+    let global = &args.global;
+    let root = || request::root(global, environment);
+    let to_read = || commands::store::open_to_read(&root()?);
+    let to_write = || commands::store::open(&root()?);
     let unsupported = |what: &str| {
         Err(CliError::Unsupported {
             what: what.to_owned(),
@@ -33,20 +44,29 @@ fn run(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Stop> {
         .into())
     };
     match &args.verb {
-        Verb::Build(_) => unsupported("`builder build`"),
-        Verb::Plan(_) => unsupported("`builder plan`"),
-        Verb::Pull(_) => unsupported("`builder pull`"),
-        Verb::Push(_) => unsupported("`builder push`"),
-        Verb::Login(_) => unsupported("`builder login`"),
-        Verb::Logout(_) => unsupported("`builder logout`"),
-        Verb::Images(_) => unsupported("`builder images`"),
-        Verb::Tag(_) => unsupported("`builder tag`"),
-        Verb::Rm(_) => unsupported("`builder rm`"),
-        Verb::Inspect(_) => unsupported("`builder inspect`"),
-        Verb::History(_) => unsupported("`builder history`"),
-        Verb::Du(_) => unsupported("`builder du`"),
-        Verb::Prune(_) => unsupported("`builder prune`"),
-        Verb::Fsck(_) => unsupported("`builder fsck`"),
+        Verb::Build(args) => {
+            let cancel = Cancel::new().map_err(CliError::Pipe)?;
+            let stop = cancel.clone();
+            let street =
+                |request: &BuildRequest, reporter: &Reporter, enter: &street::Enter<'_>| {
+                    street::build(request, reporter, &cancel, enter)
+                };
+            commands::build((args, global), environment, move || stop.cancel(), street)
+        }
+        Verb::Plan(args) => commands::plan((args, global), environment, street::plan),
+        Verb::Pull(args) => commands::pull((args, global), environment, &root()?),
+        Verb::Push(args) => commands::push((args, global), environment, &root()?),
+        Verb::Login(args) => commands::login(args, environment),
+        Verb::Logout(args) => commands::logout(args, environment),
+        Verb::Images(args) => commands::images(args, &to_read()?),
+        Verb::Tag(args) => commands::tag(args, &to_write()?),
+        Verb::Rm(args) => commands::rm(args, &to_write()?),
+        Verb::Inspect(args) => commands::inspect(args, &to_read()?),
+        Verb::History(args) => commands::history(args, &to_read()?),
+        Verb::Du(args) => commands::du(args, &to_read()?),
+        Verb::Prune(args) => commands::prune(args, &to_write()?),
+        Verb::Fsck(args) if args.repair => commands::fsck(args, &to_write()?),
+        Verb::Fsck(args) => commands::fsck(args, &to_read()?),
         Verb::Doctor(_) => unsupported("`builder doctor`"),
         Verb::Completion(args) => commands::completion(args),
         Verb::Man => commands::man(),

@@ -17,6 +17,7 @@ pub mod request;
 pub mod result;
 mod street;
 mod supplies;
+pub mod transfer;
 
 use std::sync::Arc;
 

@@ -1,11 +1,14 @@
-//! What a build comes to, for `-q`, `--iidfile` and `--metadata-file`.
+//! What a build or a plan comes to.
 
-use crate::diagnostic::Diagnostic;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::digest::Digest;
 use crate::image::Descriptor;
+use crate::planner::{Explanation, Plan};
 use crate::platform::Platform;
 
-/// The outcome of a successful build.
+/// The outcome of a successful build: what `-q`, `--iidfile` and `--metadata-file` tell.
 #[derive(Clone, Debug)]
 pub struct BuildResult {
     /// The image id: the config's digest for one platform, else the index's.
@@ -22,4 +25,15 @@ pub struct BuildResult {
     pub warnings: Vec<Diagnostic>,
     /// The platforms that were built.
     pub platforms: Vec<Platform>,
+}
+
+/// A plan with what is needed to print it.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Why steps are not cached; empty unless it was asked for.
+    pub explanations: Vec<Explanation>,
+    /// The Dockerfile.
+    pub source: Arc<SourceFile>,
 }

@@ -78,6 +78,8 @@ struct Show {
     reader: Reader,
     /// `None` once writing has failed.
     out: Option<Box<dyn Write + Send>>,
+    /// What is kept back, while it is.
+    held: Option<Vec<u8>>,
     ended: bool,
 }
 
@@ -116,6 +118,7 @@ impl Console {
                 board: Board::new(colors),
                 reader,
                 out: Some(out),
+                held: None,
                 ended: false,
             }),
             ended: Condvar::new(),
@@ -149,10 +152,23 @@ impl Console {
         let Show {
             board, reader, out, ..
         } = show;
-        if let Reader::Tty(tty) = reader {
+        if let Reader::Tty(tty) = reader
+            && show.held.is_none()
+        {
             let (now, size) = ((self.options.time)(), (self.options.size)());
             attempt(out, |out| tty.draw(board, now, size, out));
         }
+    }
+
+    /// Keeps back what would be written from now on: this process may be replaced by one that
+    /// does and tells everything again.
+    pub fn hold(&self) {
+        self.lock().held.get_or_insert_default();
+    }
+
+    /// Writes what was kept back, and keeps back no more. [`Console::finish`] does it too.
+    pub fn release(&self) {
+        self.lock().release();
     }
 
     /// Draws a picture now if this is a terminal. Tests call it instead of waiting.
@@ -161,10 +177,12 @@ impl Console {
     }
 
     /// Ends the show: the last picture, the last output of what failed, warnings, and the
-    /// failure. Call it once.
-    pub fn finish(&self, failure: Option<&Failure>) {
+    /// failure, whose line starts with the given words (`failed to build: failed to solve: `).
+    /// Call it once.
+    pub fn finish(&self, failure: Option<(&Failure, &str)>) {
         let mut show = self.lock();
         show.ended = true;
+        show.release();
         self.ended.notify_all();
         let Show {
             board, reader, out, ..
@@ -180,7 +198,7 @@ impl Console {
     fn report(
         &self,
         board: &Board,
-        failure: Option<&Failure>,
+        failure: Option<(&Failure, &str)>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let style = Style {
@@ -195,11 +213,8 @@ impl Console {
         if matches!(self.options.mode, Mode::Plain | Mode::Tty) {
             render::warnings(&board.warnings, style, self.options.debug, out)?;
         }
-        match failure {
-            Some(failure) => {
-                render::failure(failure, "failed to build: failed to solve: ", style, out)?
-            }
-            None => {}
+        if let Some((failure, prefix)) = failure {
+            render::failure(failure, prefix, style, out)?;
         }
         out.flush()
     }
@@ -224,6 +239,14 @@ impl EventSink for Console {
             Reader::Tty(tty) => tty.read(&event, &lines),
             Reader::RawJson(json) => attempt(out, |out| json.read(board, &event, now, out)),
             Reader::Quiet => {}
+        }
+    }
+}
+
+impl Show {
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            attempt(&mut self.out, |out| out.write_all(&held));
         }
     }
 }

@@ -130,7 +130,8 @@ impl Stage {
     }
 
     fn finish(&self, failure: Option<&Failure>) -> String {
-        self.console.finish(failure);
+        self.console
+            .finish(failure.map(|failure| (failure, "failed to build: failed to solve: ")));
         self.page.text()
     }
 }
@@ -564,6 +565,21 @@ fn warnings_come_once_at_the_end_also_of_a_failed_build() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn what_is_held_back_is_told_at_release_or_never() {
+    let stage = Stage::new(Mode::Plain);
+    stage.console.hold();
+    stage.start(1, "a");
+    assert_eq!(stage.page.text(), "");
+    stage.console.release();
+    stage.end(1, Outcome::Done, 0);
+    assert_eq!(stage.finish(None), "#1 a\n#1 DONE 0.0s\n");
+    let held = Stage::new(Mode::Plain);
+    held.console.hold();
+    held.start(1, "a");
+    assert_eq!(held.finish(None), "#1 a\n");
 }
 
 #[test]

@@ -214,9 +214,6 @@ pub struct PruneArgs {
     /// Remove only what was not used for this time (e.g., "72h", "30d")
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub older_than: Option<Duration>,
-    /// Show what would go, and remove nothing
-    #[arg(long)]
-    pub dry_run: bool,
     /// Accepted for compatibility: nothing is asked
     #[arg(short, long, hide = true)]
     pub force: bool,

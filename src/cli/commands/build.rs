@@ -8,6 +8,7 @@ use super::super::args::values::CallMethod;
 use super::super::args::{BuildArgs, GlobalArgs};
 use super::super::interrupt::Interrupt;
 use super::super::screen::{self, Show};
+use super::super::street::{self, Enter};
 use super::super::{CliError, Environment, Stop, files, request};
 use crate::diagnostic::Diagnostic;
 use crate::event::{EventSink, Reporter};
@@ -15,12 +16,15 @@ use crate::failure::{ExitCode, Failure};
 use crate::pipeline::request::BuildRequest;
 use crate::pipeline::result::BuildResult;
 
-/// Builds: `street` is the pipeline, `on_stop` tells it that the user wants no more.
+/// What BuildKit's clients put before the error of a build; scripts match it.
+const PREFIX: &str = "failed to build: failed to solve: ";
+
+/// Builds: `walk` is the pipeline, `on_stop` tells it that the user wants no more.
 pub(crate) fn build(
     (args, global): (&BuildArgs, &GlobalArgs),
     environment: &Environment,
     on_stop: impl FnOnce() + Send + 'static,
-    street: impl FnOnce(&BuildRequest, &Reporter) -> Result<BuildResult, Failure>,
+    walk: impl FnOnce(&BuildRequest, &Reporter, &Enter<'_>) -> Result<BuildResult, Failure>,
 ) -> Result<ExitCode, Stop> {
     let asked = request::build(args, global, environment)?;
     if asked.call.method != CallMethod::Build {
@@ -40,10 +44,18 @@ pub(crate) fn build(
         .notices
         .iter()
         .for_each(|notice| reporter.notice(notice.clone()));
-    let result = match street(&asked.request, &reporter) {
+    if street::may_leave(environment) {
+        console.hold();
+    }
+    let enter = || {
+        street::enter(environment)?;
+        console.release();
+        Ok(())
+    };
+    let result = match walk(&asked.request, &reporter, &enter) {
         Ok(result) => result,
         Err(failure) => {
-            console.finish(Some(&failure));
+            console.finish(Some((&failure, PREFIX)));
             let code = interrupt.exit_code().unwrap_or(failure.exit_code());
             return Err(Stop::Told(code));
         }

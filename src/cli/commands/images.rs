@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::super::args::ImagesArgs;
 use super::super::Stop;
+use super::super::args::ImagesArgs;
 use super::store::{self, Found};
 use crate::cache::Store;
 use crate::clock::{self, Epoch};
@@ -18,7 +18,11 @@ pub(crate) fn images(args: &ImagesArgs, store: &Store) -> Result<ExitCode, Stop>
         if found.names.is_empty() && args.filter.is_none() {
             lines.push(Line::of(store, &found, None));
         }
-        for name in found.names.iter().filter(|name| matches(name, args.filter.as_deref())) {
+        for name in found
+            .names
+            .iter()
+            .filter(|name| matches(name, args.filter.as_deref()))
+        {
             lines.push(Line::of(store, &found, Some(name)));
         }
     }
@@ -48,7 +52,13 @@ impl Line {
         // An image whose documents are gone is listed all the same, so that it can be removed.
         let images = store::images_of(store, &found.descriptor).unwrap_or_default();
         let shown = store::preferred(&images);
-        let familiar = name.map(|name| Reference { tag: None, ..name.clone() }.familiar());
+        let familiar = name.map(|name| {
+            Reference {
+                tag: None,
+                ..name.clone()
+            }
+            .familiar()
+        });
         let id = match images.as_slice() {
             [image] => image.manifest.config.digest,
             _ => found.descriptor.digest,
@@ -56,18 +66,27 @@ impl Line {
         let created = shown.and_then(|image| image.config.created.clone());
         Self {
             name: familiar.unwrap_or_else(|| "<none>".to_owned()),
-            tag: name.and_then(|name| name.tag.clone()).unwrap_or_else(|| "<none>".to_owned()),
+            tag: name
+                .and_then(|name| name.tag.clone())
+                .unwrap_or_else(|| "<none>".to_owned()),
             id: id.to_string(),
             digest: found.descriptor.digest.to_string(),
             created: created.and_then(|text| Epoch::parse_rfc3339(&text)),
             size: shown.map_or(0, store::Image::size),
-            platforms: images.iter().map(|image| image.config.platform().to_string()).collect(),
+            platforms: images
+                .iter()
+                .map(|image| image.config.platform().to_string())
+                .collect(),
         }
     }
 
     fn short_id(&self, args: &ImagesArgs) -> String {
         let hex = self.id.trim_start_matches("sha256:");
-        if args.no_trunc { self.id.clone() } else { hex[..12].to_owned() }
+        if args.no_trunc {
+            self.id.clone()
+        } else {
+            hex[..12].to_owned()
+        }
     }
 }
 

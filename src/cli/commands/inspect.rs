@@ -92,7 +92,11 @@ fn entries(image: &Image) -> Vec<Entry> {
         .history
         .iter()
         .map(|history| {
-            let layer = if history.empty_layer { None } else { layers.next() };
+            let layer = if history.empty_layer {
+                None
+            } else {
+                layers.next()
+            };
             Entry {
                 created: history.created.clone(),
                 instruction: history.created_by.clone().unwrap_or_default(),

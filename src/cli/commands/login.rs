@@ -1,6 +1,6 @@
 //! `builder login` and `builder logout`
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
@@ -23,7 +23,11 @@ pub(crate) fn login(args: &LoginArgs, environment: &Environment) -> Result<ExitC
     let outcome = client.login(&server, credential).map_err(Failure::from)?;
     if let StoredIn::File(path) = &outcome.stored_in {
         screen::complain(|out| {
-            writeln!(out, "WARNING: the password is stored unencrypted in {}", path.display())
+            writeln!(
+                out,
+                "WARNING: the password is stored unencrypted in {}",
+                path.display()
+            )
         });
     }
     super::print(b"Login Succeeded\n")?;

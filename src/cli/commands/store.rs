@@ -12,12 +12,12 @@ use crate::reference::Reference;
 use crate::registry::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
 
 /// Opens the store for verbs that change it.
-pub(super) fn open(root: &Path) -> Result<Store, Stop> {
+pub(crate) fn open(root: &Path) -> Result<Store, Stop> {
     Ok(Store::open(root, Access::ReadWrite).map_err(Failure::from)?)
 }
 
 /// Opens the store for verbs that look.
-pub(super) fn open_to_read(root: &Path) -> Result<Store, Stop> {
+pub(crate) fn open_to_read(root: &Path) -> Result<Store, Stop> {
     Ok(Store::open(root, Access::ReadOnly).map_err(Failure::from)?)
 }
 
@@ -56,7 +56,10 @@ pub(super) fn all(store: &Store) -> Result<Vec<Found>, Stop> {
     let mut list: Vec<Found> = Vec::new();
     for image in store.images().map_err(Failure::from)? {
         let digest = image.descriptor.digest;
-        match list.iter_mut().find(|found| found.descriptor.digest == digest) {
+        match list
+            .iter_mut()
+            .find(|found| found.descriptor.digest == digest)
+        {
             Some(found) => found.names.extend(image.name),
             None => list.push(Found {
                 names: image.name.into_iter().collect(),
@@ -71,14 +74,25 @@ pub(super) fn all(store: &Store) -> Result<Vec<Found>, Stop> {
 pub(super) fn find(store: &Store, word: &str) -> Result<Found, Stop> {
     let images = all(store)?;
     let name = word.parse::<Reference>().ok();
-    if let Some(found) = images.iter().find(|image| name.as_ref().is_some_and(|name| image.names.contains(name))) {
+    if let Some(found) = images
+        .iter()
+        .find(|image| name.as_ref().is_some_and(|name| image.names.contains(name)))
+    {
         return Ok(found.clone());
     }
-    let mut matching = images.into_iter().filter(|image| has_id(store, image, word));
+    let mut matching = images
+        .into_iter()
+        .filter(|image| has_id(store, image, word));
     match (matching.next(), matching.next()) {
         (Some(found), None) => Ok(found),
-        (Some(_), Some(_)) => Err(CliError::Ambiguous { word: word.to_owned() }.into()),
-        (None, _) => Err(CliError::NoImage { word: word.to_owned() }.into()),
+        (Some(_), Some(_)) => Err(CliError::Ambiguous {
+            word: word.to_owned(),
+        }
+        .into()),
+        (None, _) => Err(CliError::NoImage {
+            word: word.to_owned(),
+        }
+        .into()),
     }
 }
 
@@ -90,18 +104,27 @@ fn has_id(store: &Store, found: &Found, word: &str) -> bool {
     }
     let begins = |digest: &Digest| digest.hex().starts_with(&hex.to_ascii_lowercase());
     begins(&found.descriptor.digest)
-        || images_of(store, &found.descriptor)
-            .is_ok_and(|images| images.iter().any(|image| begins(&image.descriptor.digest) || begins(&image.manifest.config.digest)))
+        || images_of(store, &found.descriptor).is_ok_and(|images| {
+            images.iter().any(|image| {
+                begins(&image.descriptor.digest) || begins(&image.manifest.config.digest)
+            })
+        })
 }
 
 /// The images of a manifest or index; platforms whose manifest is not here are left out.
 pub(super) fn images_of(store: &Store, descriptor: &Descriptor) -> Result<Vec<Image>, Stop> {
-    let bytes = store.read_blob(&descriptor.digest, MANIFEST_BYTES_MAX).map_err(Failure::from)?;
+    let bytes = store
+        .read_blob(&descriptor.digest, MANIFEST_BYTES_MAX)
+        .map_err(Failure::from)?;
     let media_type = MediaType::parse(&descriptor.media_type);
-    if !matches!(media_type, Some(MediaType::OciIndex | MediaType::DockerIndex)) {
+    if !matches!(
+        media_type,
+        Some(MediaType::OciIndex | MediaType::DockerIndex)
+    ) {
         return Ok(vec![image_of(store, descriptor, &bytes)?]);
     }
-    let index: Index = serde_json::from_slice(&bytes).map_err(|source| damaged(descriptor, source))?;
+    let index: Index =
+        serde_json::from_slice(&bytes).map_err(|source| damaged(descriptor, source))?;
     let mut images = Vec::new();
     for child in &index.manifests {
         let Ok(bytes) = store.read_blob(&child.digest, MANIFEST_BYTES_MAX) else {
@@ -113,11 +136,13 @@ pub(super) fn images_of(store: &Store, descriptor: &Descriptor) -> Result<Vec<Im
 }
 
 fn image_of(store: &Store, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, Stop> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|source| damaged(descriptor, source))?;
+    let manifest: Manifest =
+        serde_json::from_slice(bytes).map_err(|source| damaged(descriptor, source))?;
     let config_bytes = store
         .read_blob(&manifest.config.digest, CONFIG_BYTES_MAX)
         .map_err(Failure::from)?;
-    let config = serde_json::from_slice(&config_bytes).map_err(|source| damaged(&manifest.config, source))?;
+    let config = serde_json::from_slice(&config_bytes)
+        .map_err(|source| damaged(&manifest.config, source))?;
     Ok(Image {
         descriptor: descriptor.clone(),
         manifest,
@@ -136,6 +161,8 @@ fn damaged(descriptor: &Descriptor, source: serde_json::Error) -> CliError {
 /// The one image to show of several platforms: the host's, else the first.
 pub(super) fn preferred(images: &[Image]) -> Option<&Image> {
     let host = Platform::host();
-    let native = images.iter().find(|image| host.accepts(&image.config.platform()));
+    let native = images
+        .iter()
+        .find(|image| host.accepts(&image.config.platform()));
     native.or(images.first())
 }

@@ -18,7 +18,8 @@ pub(crate) fn tag(args: &TagArgs, store: &Store) -> Result<ExitCode, Stop> {
     Ok(ExitCode::Success)
 }
 
-/// Removes names; an id stands for all names of its image. Every word is tried.
+/// Removes names, and what only their images needed; an id stands for all names of its image.
+/// Every word is tried.
 pub(crate) fn rm(args: &RmArgs, store: &Store) -> Result<ExitCode, Stop> {
     let mut code = ExitCode::Success;
     for word in &args.images {
@@ -40,10 +41,13 @@ pub(crate) fn rm(args: &RmArgs, store: &Store) -> Result<ExitCode, Stop> {
 
 fn remove(store: &Store, word: &str) -> Result<Vec<Reference>, Stop> {
     let found = store::find(store, word)?;
-    let named = word.parse::<Reference>().ok().filter(|name| found.names.contains(name));
+    let named = word
+        .parse::<Reference>()
+        .ok()
+        .filter(|name| found.names.contains(name));
     let names = named.map_or(found.names, |name| vec![name]);
     for name in &names {
-        store.untag(name).map_err(Failure::from)?;
+        store.remove_image(name).map_err(Failure::from)?;
     }
     Ok(names)
 }

@@ -35,7 +35,9 @@ pub(super) fn outputs(
         outputs.push(output);
     }
     if streams > 1 {
-        return Err(invalid("multiple outputs configured to write to stdout".to_owned()));
+        return Err(invalid(
+            "multiple outputs configured to write to stdout".to_owned(),
+        ));
     }
     Ok(outputs)
 }
@@ -76,12 +78,17 @@ pub fn registry(
         }
     }
     let docker = docker_config::directory(environment).map(|path| path.join("config.json"));
-    let flag = args.authfile.as_ref().map(|path| environment.absolute(path));
+    let flag = args
+        .authfile
+        .as_ref()
+        .map(|path| environment.absolute(path));
     let chosen = flag.or_else(|| environment.path("REGISTRY_AUTH_FILE"));
     let config = config_home(environment);
     let in_config = |name: &str| config.as_ref().map(|home| home.join(name));
     Ok(RegistryOptions {
-        inline_auth: environment.text("DOCKER_AUTH_CONFIG").map(|text| Secret(text.to_owned())),
+        inline_auth: environment
+            .text("DOCKER_AUTH_CONFIG")
+            .map(|text| Secret(text.to_owned())),
         auth_files: [
             chosen.clone(),
             docker.clone(),
@@ -93,7 +100,11 @@ pub fn registry(
         .collect(),
         login_file: chosen.or(docker),
         insecure: args.insecure_registry.clone(),
-        ca_files: args.ca_file.iter().map(|path| environment.absolute(path)).collect(),
+        ca_files: args
+            .ca_file
+            .iter()
+            .map(|path| environment.absolute(path))
+            .collect(),
         certs_dirs: paths(&[
             in_config("docker/certs.d"),
             in_config("containers/certs.d"),
@@ -101,8 +112,15 @@ pub fn registry(
             Some("/etc/containers/certs.d".into()),
             Some("/etc/containerd/certs.d".into()),
         ]),
-        mirrors: args.registry_mirror.iter().map(|text| mirror(text)).collect::<Result<_, _>>()?,
-        daemon_files: paths(&[in_config("docker/daemon.json"), Some("/etc/docker/daemon.json".into())]),
+        mirrors: args
+            .registry_mirror
+            .iter()
+            .map(|text| mirror(text))
+            .collect::<Result<_, _>>()?,
+        daemon_files: paths(&[
+            in_config("docker/daemon.json"),
+            Some("/etc/docker/daemon.json".into()),
+        ]),
         registries_conf: paths(&[
             environment.path("CONTAINERS_REGISTRIES_CONF"),
             in_config("containers/registries.conf"),
