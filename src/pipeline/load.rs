@@ -10,7 +10,7 @@ use super::request::{BuildRequest, ContextSpec, DockerfileSpec};
 use crate::cache::Store;
 use crate::clock::Epoch;
 use crate::context::{
-    self, DOCKERFILE_BYTES_MAX, FoundDockerfile, IgnoreSource, LocalContext, find_dockerfile,
+    IgnoreSource, LocalContext,
 };
 use crate::diagnostic::SourceFile;
 use crate::event::{Outcome, Reporter};

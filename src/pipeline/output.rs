@@ -1,5 +1,6 @@
 //! The last houses: layers and configs become images, images become outputs.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -19,9 +20,9 @@ use crate::export::{
     PushMode, RootfsSource, Style,
 };
 use crate::failure::Failure;
-use crate::image::{self, Compression, Descriptor};
+use crate::image::{self, Compression, Descriptor, ImageConfig, LayerBlob};
 use crate::layer::Encoding;
-use crate::planner::graph::Target;
+use crate::planner::graph::{StepId, Target};
 use crate::planner::op::Op;
 use crate::reference::Reference;
 
@@ -100,13 +101,63 @@ impl Exporter<'_> {
         let targets = &self.street.plan.graph.targets;
         for (target, chain) in targets.iter().zip(self.chains) {
             let layers = self.layers(target, chain, output)?;
-            let config = image::finish_config(target, chain);
+            let config = self.config(target, &layers)?;
             let image = ExportImage::assemble(&config, layers, &style)
                 .map_err(|source| PipelineError::Document { source })?;
             images.push(image);
         }
         ExportSet::assemble(images, &style)
             .map_err(|source| PipelineError::Document { source }.into())
+    }
+
+    /// The config of a target: its history and its layers put together.
+    fn config(&self, target: &Target, layers: &[ExportLayer]) -> Result<ImageConfig, Failure> {
+        let blobs: Vec<LayerBlob> = layers
+            .iter()
+            .map(|layer| LayerBlob {
+                diff_id: layer.diff_id,
+                descriptor: layer.descriptor.clone(),
+            })
+            .collect();
+        let base_count = self.base_layers(target).len().min(blobs.len());
+        let mut steps = self.steps_with_layers(target);
+        steps.truncate(blobs.len() - base_count);
+        let made: BTreeMap<StepId, &LayerBlob> =
+            steps.into_iter().zip(&blobs[base_count..]).collect();
+        let history: Vec<_> = target
+            .history
+            .iter()
+            .map(|(entry, step)| {
+                let layer = step.and_then(|step| made.get(&step).map(|layer| (*layer).clone()));
+                (entry.clone(), layer)
+            })
+            .collect();
+        let base_entries = target.config.history.len().saturating_sub(target.history.len());
+        let image = image::assemble(&image::Parts {
+            config: &target.config,
+            base_history: &target.config.history[..base_entries],
+            base_layers: &blobs[..base_count],
+            history: &history,
+            flavour: image::Flavour::Oci,
+            annotations: &BTreeMap::new(),
+        })?;
+        Ok(image.config)
+    }
+
+    /// The steps of a target's chain that made a layer, bottom first.
+    fn steps_with_layers(&self, target: &Target) -> Vec<StepId> {
+        let graph = &self.street.plan.graph;
+        let mut steps = Vec::new();
+        let mut next = Some(target.step);
+        while let Some(id) = next {
+            let step = graph.step(id);
+            if !matches!(step.op, Op::Scratch | Op::Image(_)) {
+                steps.push(id);
+            }
+            next = step.base;
+        }
+        steps.reverse();
+        steps
     }
 
     /// The blobs of a target: those of the base as they are, ours in the output's encoding.
