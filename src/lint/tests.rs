@@ -203,6 +203,16 @@ fn public_dockerfiles_are_checked_without_an_error() {
 }
 
 #[test]
+fn findings_beyond_a_thousand_are_counted() {
+    let all = warnings(&format!("FROM scratch\n{}", "MAINTAINER a\n".repeat(1500)));
+    assert_eq!(all.len(), 1001);
+    assert_eq!(
+        all[1000],
+        "lint: 500 more findings are not shown (line 1001)"
+    );
+}
+
+#[test]
 fn a_hostile_file_is_checked_in_little_time() {
     let mut text = String::from("FROM scratch AS s0\n");
     for number in 0..3000 {
