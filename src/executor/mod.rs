@@ -1,3 +1,4 @@
 //! Plan in, layers out: runs steps in parallel, RUN in the sandbox, and snapshots what they change.
 
 pub mod sandbox;
+pub mod snapshot;
