@@ -312,6 +312,11 @@ impl<'a, C: Copy> Assembly<'a, C> {
         Ok(place)
     }
 
+    /// Whether what lower layers have at a path is not hidden by a directory of this one.
+    pub(super) fn shows_lower(&self, path: &TreePath) -> bool {
+        !self.hides_below(path.parent())
+    }
+
     fn lower_link(&self, path: &TreePath) -> Option<Vec<u8>> {
         if self.hides_below(path.parent()) {
             return None;

@@ -13,6 +13,7 @@
 //! hostile: sizes are bounded, nothing is ever made outside the target, and where readers of tar
 //! could disagree the layer is refused.
 
+mod apply;
 mod assemble;
 pub mod compress;
 mod error;
@@ -24,6 +25,7 @@ pub(crate) mod testing;
 mod tests;
 mod write;
 
+pub use apply::{ApplyOptions, OverlayXattr, Ownership, apply};
 pub use compress::blocks::BlobInfo;
 pub use compress::{CODEC_VERSION, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, Encoding, decompress};
 pub use error::LayerError;
