@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
-use builder::export::{ExportSet, PushOptions, push};
+use builder::export::{ExportError, ExportSet, PushOptions, push};
 use builder::image::Descriptor;
 use builder::reference::Reference;
 use builder::registry::{Mirror, MirrorRule, Nothing, RegistryOptions};
@@ -171,6 +171,30 @@ fn a_push_that_cannot_end_leaves_no_tag() {
     }
 }
 
+#[test]
+fn a_damaged_layer_is_our_fault_and_not_tried_again() {
+    let registry = Debian::start();
+    let port = registry.port();
+    let proxy = Server::start(move |request: &Seen| forward(port, request));
+    let (mut blobs, set) = sample();
+    let digest = set.images[0].layers[0].descriptor.digest;
+    blobs.bytes.get_mut(&digest).unwrap()[10] ^= 1;
+    let name = format!("{}/app:1", proxy.host()).parse().unwrap();
+    let error = push(
+        &plain_client(),
+        &set,
+        &[name],
+        &blobs,
+        PushOptions::default(),
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, ExportError::Blob { digest: found, .. } if found == digest),
+        "{error:?}"
+    );
+    assert!(plain_client().resolve(&registry.name("app:1")).is_err());
+}
+
 /// One big blob, served with faults.
 struct Download {
     body: Arc<Vec<u8>>,
@@ -334,6 +358,27 @@ fn changed_content_is_an_error_not_a_splice() {
             .contains("the content changed between two tries"),
         "{error}"
     );
+}
+
+#[test]
+fn a_server_that_falls_silent_is_left() {
+    let download = big();
+    let body = Arc::clone(&download.body);
+    let server = Server::start(move |request: &Seen| {
+        let answer = part(&body, range_start(request));
+        if request.number == 0 {
+            answer.end(End::Silence(500_000))
+        } else {
+            answer
+        }
+    });
+    let mut impatient = options();
+    impatient.retry.silence_max = std::time::Duration::from_millis(200);
+    let name = format!("{}/app", server.host()).parse().unwrap();
+    let mut bytes = Vec::new();
+    let mut reader = client(impatient).blob(&name, &download.descriptor).unwrap();
+    reader.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, *download.body);
 }
 
 #[test]

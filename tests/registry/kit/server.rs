@@ -38,6 +38,8 @@ pub(crate) enum End {
     Complete,
     /// The connection is closed after so many bytes of the body.
     Close(usize),
+    /// Nothing more comes after so many bytes of the body, and the connection stays open.
+    Silence(usize),
     /// The connection is reset after so many bytes of the body.
     Reset(usize),
 }
@@ -218,7 +220,7 @@ fn send(stream: &mut TcpStream, answer: &Answer, is_head: bool) -> bool {
     }
     let count = match answer.end {
         End::Complete => answer.body.len(),
-        End::Close(count) | End::Reset(count) => count.min(answer.body.len()),
+        End::Close(count) | End::Silence(count) | End::Reset(count) => count.min(answer.body.len()),
     };
     if !is_head && stream.write_all(&answer.body[..count]).is_err() {
         return false;
@@ -226,6 +228,11 @@ fn send(stream: &mut TcpStream, answer: &Answer, is_head: bool) -> bool {
     let _ = stream.flush();
     match answer.end {
         End::Complete => true,
+        End::Silence(_) => {
+            // Until the other side has had enough.
+            let _ = stream.read(&mut [0]);
+            false
+        }
         End::Close(_) => {
             let _ = stream.shutdown(Shutdown::Both);
             false
