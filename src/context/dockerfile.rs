@@ -10,6 +10,7 @@ use super::ContextError;
 use super::local::IgnoreSource;
 use super::root::{FILE, open_following, open_root, read_bounded, regular};
 use crate::pattern::Ignore;
+use crate::tree::TreePath;
 
 /// The largest Dockerfile that is read, in bytes.
 pub const DOCKERFILE_BYTES_MAX: u64 = 16 << 20;
@@ -41,7 +42,11 @@ pub fn find_dockerfile(
     file: Option<&Path>,
 ) -> Result<FoundDockerfile, ContextError> {
     let Some(file) = file else {
-        return find_default(context);
+        let root = open_root(context).map_err(|source| ContextError::OpenContext {
+            path: context.to_path_buf(),
+            source,
+        })?;
+        return find_inside(&root, context, None);
     };
     let path = context.join(file);
     let name = file.display().to_string();
@@ -56,29 +61,25 @@ pub fn find_dockerfile(
     found(path, name, bytes)
 }
 
-/// Finds and reads the Dockerfile of a fetched context: nothing outside `context` is ever read,
-/// whatever `file` or a link in the context says.
-///
-/// # Errors
-/// As [`find_dockerfile`].
-pub fn find_dockerfile_within(
-    context: &Path,
+/// Finds the Dockerfile below `root`, which is `directory`, and never outside.
+pub(super) fn find_inside(
+    root: &OwnedFd,
+    directory: &Path,
     file: Option<&Path>,
 ) -> Result<FoundDockerfile, ContextError> {
-    let Some(file) = file else {
-        return find_default(context);
+    let read_inside = |path: &[u8]| {
+        open_following(root, path, FILE).and_then(|opened| read(opened, DOCKERFILE_BYTES_MAX))
     };
-    let clean = crate::tree::TreePath::clean(file.as_os_str().as_bytes());
-    let path = context.join(super::os_path(&clean));
-    let bytes = read_within(context, clean.as_bytes(), DOCKERFILE_BYTES_MAX);
-    found(path, file.display().to_string(), bytes)
-}
-
-fn find_default(context: &Path) -> Result<FoundDockerfile, ContextError> {
+    if let Some(file) = file {
+        let clean = TreePath::clean(file.as_os_str().as_bytes());
+        let path = directory.join(super::os_path(&clean));
+        let name = file.display().to_string();
+        return found(path, name, read_inside(clean.as_bytes()));
+    }
     for name in ["Dockerfile", "dockerfile"] {
-        match read_within(context, name.as_bytes(), DOCKERFILE_BYTES_MAX) {
+        match read_inside(name.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            bytes => return found(context.join(name), name.to_owned(), bytes),
+            bytes => return found(directory.join(name), name.to_owned(), bytes),
         }
     }
     Err(ContextError::NoDockerfile {

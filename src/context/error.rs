@@ -151,7 +151,13 @@ impl Explain for ContextError {
             Self::GitRef(error) => return error.hints(),
             Self::Git(error) => return error.hints(),
             Self::Http(error) => return error.hints(),
-            Self::ReadDockerfile { .. } | Self::NoSubdirectory { .. } => return Vec::new(),
+            Self::ReadDockerfile { source, .. }
+                if matches!(source.kind(), io::ErrorKind::CrossesDevices) =>
+            {
+                "it is a link that leads outside of the context; put the file itself there"
+            }
+            Self::ReadDockerfile { source, .. } => return io_hints(source),
+            Self::NoSubdirectory { .. } => return Vec::new(),
         };
         vec![hint.to_owned()]
     }

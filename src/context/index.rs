@@ -220,7 +220,7 @@ impl StatIndex {
                 _ => {}
             }
         }
-        merged.extend(earlier.filter_map(|directory| keep_unvisited(directory)));
+        merged.extend(earlier.filter_map(keep_unvisited));
         merged
     }
 }

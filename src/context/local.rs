@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::ContextError;
-use super::dockerfile::read_ignore;
+use super::dockerfile::{FoundDockerfile, find_inside, read_ignore};
 use super::follow::follow;
 use super::index::StatIndex;
 use super::root::{DIRECTORY, FILE, open_beneath, open_following, open_root, regular};
@@ -115,6 +115,16 @@ impl LocalContext {
             directory,
             ..self
         })
+    }
+
+    /// Finds and reads the Dockerfile of a fetched context: `file`, or `Dockerfile`, or
+    /// `dockerfile`. Nothing outside of the context is read, whatever `file` or a link says. For a
+    /// directory that the user named see [`super::dockerfile::find_dockerfile`].
+    ///
+    /// # Errors
+    /// There is none, it is no regular file, unreadable or too large.
+    pub fn dockerfile(&self, file: Option<&Path>) -> Result<FoundDockerfile, ContextError> {
+        find_inside(&self.root, &self.directory, file)
     }
 
     /// The directory as it was named.
@@ -232,8 +242,5 @@ fn has_own_clock(root: &OwnedFd) -> bool {
         0x00C3_6400, // Ceph
         0x5346_414F, // AFS
     ];
-    rustix::fs::fstatfs(root).map_or(true, |stat| {
-        let kind = i64::try_from(stat.f_type).unwrap_or(0) & 0xFFFF_FFFF;
-        FOREIGN.contains(&kind)
-    })
+    rustix::fs::fstatfs(root).map_or(true, |stat| FOREIGN.iter().any(|kind| stat.f_type == *kind))
 }

@@ -34,7 +34,7 @@ pub(super) fn open_root(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens a cleaned relative path below `root`; the empty path is the root. No link is followed.
-pub(super) fn open_beneath(root: &impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+pub(super) fn open_beneath<F: AsFd>(root: &F, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let path = if path.is_empty() { b"." } else { path };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match open_resolving(root, path, flags, resolve) {
@@ -71,7 +71,7 @@ fn open_resolving(
     None
 }
 
-fn open_by_components(root: &impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+fn open_by_components<F: AsFd>(root: &F, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let mut directory: Option<OwnedFd> = None;
     let mut names = path.split(|byte| *byte == b'/').peekable();
     while let Some(name) = names.next() {
@@ -130,5 +130,39 @@ fn type_name(file_type: FileType) -> &'static str {
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
         FileType::Symlink => "a symbolic link",
         _ => "something else",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_opening_stay_inside_and_refuse_links() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("root/dir")).unwrap();
+        std::fs::write(place.path().join("root/dir/file"), "inside").unwrap();
+        std::fs::write(place.path().join("canary"), "outside").unwrap();
+        std::os::unix::fs::symlink("dir", place.path().join("root/link")).unwrap();
+        std::os::unix::fs::symlink("../canary", place.path().join("root/out")).unwrap();
+        let root = open_root(&place.path().join("root")).unwrap();
+        for open in [open_beneath::<OwnedFd>, open_by_components::<OwnedFd>] {
+            let opened = open(&root, b"dir/file", FILE).and_then(regular);
+            assert_eq!(read_bounded(&opened.unwrap().0, 6).unwrap(), b"inside");
+            for path in [
+                &b"link/file"[..],
+                b"out",
+                b"../canary",
+                b"dir/../../canary",
+                b"none",
+            ] {
+                assert!(open(&root, path, FILE).is_err(), "{path:?}");
+            }
+            let directory = open(&root, b"dir", FILE).and_then(regular);
+            assert_eq!(directory.unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        }
+        let followed = open_following(&root, b"link/file", FILE).and_then(regular);
+        assert!(read_bounded(&followed.unwrap().0, 5).is_err());
+        assert!(open_following(&root, b"out", FILE).is_err());
     }
 }

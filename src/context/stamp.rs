@@ -8,6 +8,9 @@
 //! tick in which it was read may change again with the same stamp. So a digest is remembered only
 //! if, when its reading began, the stamp was older than a tick ([`Stamp::is_settled`]). A file
 //! that is not settled is simply read again next time.
+//!
+//! What no stamp can see, here as in git and make: a store through a shared memory mapping whose
+//! page is already dirty changes no time until the page has been written back.
 
 use std::fs::File;
 use std::io;

@@ -89,7 +89,7 @@ fn directories_are_pruned_when_nothing_in_them_can_come_back() {
         let ignore = Ignore::parse(rules).unwrap();
         let mut inherited = Inherited::default();
         for (at, _) in directory.match_indices('/') {
-            inherited = ignore.enter(directory[..at].as_bytes(), &inherited).1;
+            inherited = ignore.enter(&directory.as_bytes()[..at], &inherited).1;
         }
         let (excluded, inherited) = ignore.enter(directory.as_bytes(), &inherited);
         assert!(excluded, "{rules:?} {directory}");
@@ -188,15 +188,15 @@ mod reference {
             excluded = false;
             let mut matched = vec![false; rules.len()];
             for (index, rule) in rules.iter().enumerate() {
-                let mut matches = parent[index];
-                if !matches {
+                let mut hit = parent[index];
+                if !hit {
                     if rule.exception != excluded {
                         continue;
                     }
-                    matches = rule.regex.is_match(&path[..end]);
+                    hit = rule.regex.is_match(&path[..end]);
                 }
-                matched[index] = matches;
-                if matches {
+                matched[index] = hit;
+                if hit {
                     excluded = !rule.exception;
                 }
             }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{Git, GitError, GitOptions};
 use super::reference::{GitMtime, GitRef, is_commit};
+use crate::context::{ContextError, IgnoreSource, LocalContext, Modes};
 
 /// A git address and how to reach it.
 #[derive(Clone, Debug)]
@@ -17,8 +18,7 @@ pub struct GitSource {
     pub keep_git_dir: bool,
 }
 
-/// A tree that was fetched. Open it with [`crate::context::Modes::Git`], then take
-/// [`crate::context::LocalContext::subdirectory`] if there is one.
+/// A tree that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedTree {
     /// The directory of the whole tree.
@@ -29,6 +29,21 @@ pub struct FetchedTree {
     pub commit: String,
     /// The time of the commit in seconds since 1970.
     pub commit_time: i64,
+}
+
+impl FetchedTree {
+    /// Opens the directory that was asked for as a context: nothing is ignored, modes are git's.
+    ///
+    /// # Errors
+    /// The sub-directory is missing, a link, or no directory.
+    pub fn open(&self) -> Result<LocalContext, ContextError> {
+        let tree = LocalContext::open(&self.directory, IgnoreSource::None, None)?;
+        let tree = tree.with_modes(Modes::Git);
+        match &self.subdirectory {
+            Some(path) => tree.subdirectory(path),
+            None => Ok(tree),
+        }
+    }
 }
 
 impl GitSource {

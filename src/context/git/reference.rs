@@ -252,7 +252,7 @@ fn is_remote(remote: &str) -> bool {
             host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
         return has_host
             && match scheme {
-                "http" | "https" => rest.trim_end_matches('/').ends_with(".git"),
+                "http" | "https" => has_suffix(rest.trim_end_matches('/'), ".git"),
                 "ssh" | "git" => true,
                 _ => false,
             };
@@ -276,14 +276,20 @@ fn is_remote(remote: &str) -> bool {
 /// (`git check-ref-format`, and no leading dash).
 fn is_reference(name: &str) -> bool {
     let bad = |char: char| char.is_control() || " ~^:?*[\\".contains(char);
-    let component =
-        |part: &str| !part.is_empty() && !part.starts_with(['-', '.']) && !part.ends_with(".lock");
+    let component = |part: &str| {
+        !part.is_empty() && !part.starts_with(['-', '.']) && !has_suffix(part, ".lock")
+    };
     name.len() <= 1024
         && !name.contains("..")
         && !name.contains("@{")
         && !name.contains(bad)
         && !name.ends_with('.')
         && name.split('/').all(component)
+}
+
+/// Git compares case; a file name's extension this is not.
+fn has_suffix(text: &str, suffix: &str) -> bool {
+    text.strip_suffix(suffix).is_some()
 }
 
 /// Whether a name is a commit in full: SHA-1 or SHA-256.

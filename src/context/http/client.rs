@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use super::HttpError;
 
 /// Silence after which a connection counts as dead.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+const SILENCE_TIMEOUT: Duration = Duration::from_mins(1);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 

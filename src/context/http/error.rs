@@ -100,8 +100,10 @@ pub enum HttpError {
 impl Explain for HttpError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Client { .. } | Self::Transfer { .. } | Self::Receive { .. } => Kind::Environment,
-            Self::Keep { .. } => Kind::Environment,
+            Self::Client { .. }
+            | Self::Transfer { .. }
+            | Self::Receive { .. }
+            | Self::Keep { .. } => Kind::Environment,
             Self::Status { status, .. } if *status >= 500 => Kind::Environment,
             _ => Kind::User,
         }

@@ -76,13 +76,11 @@ pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
 fn is_near(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    match host.parse::<IpAddr>() {
-        Ok(address) => is_near_address(address),
-        Err(_) => {
-            let host = host.trim_end_matches('.').to_ascii_lowercase();
-            host == "localhost" || host.ends_with(".localhost")
-        }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return is_near_address(address);
     }
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 fn is_near_address(address: IpAddr) -> bool {

@@ -1,7 +1,6 @@
 use super::*;
-use crate::context::dockerfile::{
-    FoundDockerfile, find_dockerfile, find_dockerfile_within, ignore_path_of,
-};
+use crate::context::dockerfile::{FoundDockerfile, find_dockerfile, ignore_path_of};
+use crate::failure::Explain as _;
 
 fn text(found: Result<FoundDockerfile, ContextError>) -> String {
     String::from_utf8(found.unwrap().bytes).unwrap()
@@ -36,7 +35,8 @@ fn a_named_one_may_be_anywhere_but_in_a_fetched_context_only_inside() {
         named("ci"),
         Err(ContextError::ReadDockerfile { .. })
     ));
-    let within = |name: &str| find_dockerfile_within(&context, Some(Path::new(name)));
+    let opened = project.open().unwrap();
+    let within = |name: &str| opened.dockerfile(Some(Path::new(name)));
     assert_eq!(text(within("/ci/Dockerfile.x")), "inside");
     assert!(within("../other").is_err());
 }
@@ -51,8 +51,12 @@ fn links_are_followed_inside_the_context_only() {
     fs::write(project.outside.path().join("outside"), "secret").unwrap();
     let error = find_dockerfile(&project.path(), None).unwrap_err();
     assert!(matches!(error, ContextError::ReadDockerfile { .. }));
+    assert_eq!(
+        error.hints(),
+        ["it is a link that leads outside of the context; put the file itself there"]
+    );
     let file = Some(Path::new("Dockerfile"));
-    assert!(find_dockerfile_within(&project.path(), file).is_err());
+    assert!(project.open().unwrap().dockerfile(file).is_err());
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Repository {
         }
     }
 
-    fn fetch(&self, source: &GitSource) -> Result<(FetchedTree, tempfile::TempDir), GitError> {
+    fn fetch(source: &GitSource) -> Result<(FetchedTree, tempfile::TempDir), GitError> {
         let directory = tempfile::tempdir().unwrap();
         let commit = source.resolve(directory.path())?;
         let tree = source.fetch(&commit, directory.path())?;
@@ -168,15 +168,18 @@ fn branches_tags_and_commits_are_fetched_without_git_directory() {
         (&format!("#{first}")[..], &first),
         (&format!("?ref=v1&checksum={}", &first[..7])[..], &first),
     ] {
-        let (tree, _place) = repository.fetch(&repository.source(suffix)).unwrap();
+        let (tree, _place) = Repository::fetch(&repository.source(suffix)).unwrap();
         assert_eq!(&tree.commit, commit, "{suffix}");
         assert_eq!(tree.commit_time, 1_000_000_000);
         assert_eq!(names(&tree.directory), ["dir/", "dir/file"], "{suffix}");
     }
-    let missing = repository.fetch(&repository.source("#none")).unwrap_err();
+    let (tree, _place) = Repository::fetch(&repository.source("#main:dir")).unwrap();
+    let scan = tree.open().unwrap().scan(&[Wanted::All]).unwrap();
+    assert_eq!(scan.entries.iter().map(show).collect::<Vec<_>>(), ["file"]);
+    let missing = Repository::fetch(&repository.source("#none")).unwrap_err();
     assert!(matches!(missing, GitError::NoReference { .. }));
     let other = repository.source("?ref=main&checksum=0000000");
-    let error = repository.fetch(&other).unwrap_err();
+    let error = Repository::fetch(&other).unwrap_err();
     assert!(matches!(error, GitError::Checksum { .. }), "{error}");
 }
 
@@ -187,7 +190,7 @@ fn the_git_directory_stays_when_asked_and_times_can_be_the_commits() {
     };
     repository.commit("file", "1");
     let source = repository.source("?keep-git-dir=1&mtime=commit");
-    let (tree, _place) = repository.fetch(&source).unwrap();
+    let (tree, _place) = Repository::fetch(&source).unwrap();
     assert!(tree.directory.join(".git/HEAD").exists());
     let file = fs::File::open(tree.directory.join("file")).unwrap();
     assert_eq!(
@@ -209,17 +212,20 @@ fn submodules_come_along_and_leave_no_link() {
     let address = format!("file://{}", inner.path().display());
     outer.git(&["submodule", "--quiet", "add", &address, "sub"]);
     outer.git(&["commit", "-q", "-m", "s"]);
-    let (tree, _place) = outer.fetch(&outer.source("")).unwrap();
+    let (tree, _place) = Repository::fetch(&outer.source("")).unwrap();
     assert_eq!(
         names(&tree.directory),
         [".gitmodules", "file", "sub/", "sub/inside"]
     );
-    let (tree, _place) = outer.fetch(&outer.source("?submodules=0")).unwrap();
+    let (tree, _place) = Repository::fetch(&outer.source("?submodules=0")).unwrap();
     assert_eq!(names(&tree.directory), [".gitmodules", "file", "sub/"]);
     // Without the leave that tests have, a submodule cannot read the machine's files.
     let mut strict = outer.source("");
     strict.options.protocols = "";
-    assert!(matches!(outer.fetch(&strict), Err(GitError::Failed { .. })));
+    assert!(matches!(
+        Repository::fetch(&strict),
+        Err(GitError::Failed { .. })
+    ));
 }
 
 #[test]
@@ -231,9 +237,8 @@ fn hostile_repositories_run_nothing_and_show_nothing() {
     symlink("..", repository.path().join("up")).unwrap();
     repository.commit(".gitattributes", "* filter=evil\n");
     repository.git(&["update-ref", "refs/heads/--upload-pack=touch", "HEAD"]);
-    let (tree, _place) = repository.fetch(&repository.source("#main:up")).unwrap();
-    let context = LocalContext::open(&tree.directory, IgnoreSource::None, None).unwrap();
-    let error = context.subdirectory("up").unwrap_err();
+    let (tree, _place) = Repository::fetch(&repository.source("#main:up")).unwrap();
+    let error = tree.open().unwrap_err();
     assert_eq!(error.to_string(), "path \"up\" not found in the context");
 }
 
@@ -245,6 +250,6 @@ fn a_password_is_in_no_message() {
     let mut source = repository.source("");
     source.address.remote = "http://user:hunter2@127.0.0.1:1/r.git".to_owned();
     source.options.token = Some("hunter3".to_owned());
-    let error = repository.fetch(&source).unwrap_err().to_string();
+    let error = Repository::fetch(&source).unwrap_err().to_string();
     assert!(!error.contains("hunter"), "{error}");
 }

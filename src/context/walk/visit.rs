@@ -1,26 +1,25 @@
-//! The parallel walk: `getdents` and `statx` relative to directory descriptors, on rayon.
-//!
-//! A directory is one task; its names are sorted, filtered, stated and, where the stat index does
-//! not know them, read. Big directories are split. Each task leaves a chunk; the chunks are put
-//! together in tree order at the end, so the result does not depend on threads.
+//! Looking at one directory after the other.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, FileType, Mode, RawDir, Statx};
+use rustix::fs::{AtFlags, FileType, Mode, Statx};
 use rustix::io::Errno;
 
-use super::ContextError;
-use super::index::{Block, Known, StatIndex, Visited};
-use super::local::Modes;
-use super::root::{DIRECTORY, FILE};
-use super::stamp::{MASK, Stamp};
-use super::wanted::Reach;
+use super::assembly::{Chunk, Slot, assemble};
+use super::content::digest_file;
+use super::listing::{Names, Span};
+use crate::context::ContextError;
+use crate::context::index::{Block, Known, StatIndex, Visited};
+use crate::context::local::Modes;
+use crate::context::root::{DIRECTORY, FILE};
+use crate::context::stamp::{MASK, Stamp};
+use crate::context::wanted::Reach;
 use crate::digest::ContentDigest;
 use crate::pattern::{Ignore, Inherited};
 use crate::tree::{Entry, Kind, TreePath};
@@ -28,30 +27,25 @@ use crate::tree::{Entry, Kind, TreePath};
 /// The longest path of a context in bytes; Linux's own limit for one call.
 const PATH_MAX: usize = 4096;
 
-/// Names of one directory that one thread works on at a time.
-const NAMES_PER_TASK: usize = 256;
-
-/// Bytes that are read at a time; files of more are hashed by all threads together.
-const BUFFER: usize = 1 << 20;
-
-/// Times that a file which changes while it is read is read again.
-const ATTEMPTS: usize = 3;
+/// Names of one directory that one thread works on at a time. Not fewer: a thread that waits for
+/// the others' parts works on other directories meanwhile, one on top of the other.
+const NAMES_PER_TASK: usize = 512;
 
 /// How to walk.
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
-    pub(super) ignore: &'a Ignore,
-    pub(super) index: &'a StatIndex,
-    pub(super) modes: Modes,
+pub(in crate::context) struct Walk<'a> {
+    pub(in crate::context) ignore: &'a Ignore,
+    pub(in crate::context) index: &'a StatIndex,
+    pub(in crate::context) modes: Modes,
     /// The clock when the walk began, and whether the file system has one of its own.
-    pub(super) now_ns: i64,
-    pub(super) coarse: bool,
-    pub(super) progress: Progress,
+    pub(in crate::context) now_ns: i64,
+    pub(in crate::context) coarse: bool,
+    pub(in crate::context) progress: Progress,
 }
 
 /// What a walk has done so far.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(in crate::context) struct Progress {
     chunks: Mutex<Vec<Chunk>>,
     directories: AtomicUsize,
     failure: Mutex<Option<ContextError>>,
@@ -62,32 +56,12 @@ pub(super) struct Progress {
 
 /// What a walk found.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) entries: Vec<Entry>,
+pub(in crate::context) struct Found {
+    pub(in crate::context) entries: Vec<Entry>,
     /// Directories, sorted by path, with what was learned in them.
-    pub(super) visited: Vec<Visited>,
-    pub(super) hashed_files: u64,
-    pub(super) hashed_bytes: u64,
-}
-
-/// One directory's entries.
-#[derive(Debug)]
-struct Chunk {
-    id: usize,
-    path: Vec<u8>,
-    slots: Vec<Slot>,
-    block: Option<Block>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    entry: Entry,
-    /// Device and inode of a file with several names.
-    shared: Option<(u64, u64)>,
-    /// The chunk of a directory that is walked.
-    below: Option<usize>,
-    /// Whether it is there only for what is below it.
-    provisional: bool,
+    pub(in crate::context) visited: Vec<Visited>,
+    pub(in crate::context) hashed_files: u64,
+    pub(in crate::context) hashed_bytes: u64,
 }
 
 /// A directory to walk.
@@ -117,7 +91,11 @@ struct Seen<'a> {
 
 impl<'a> Walk<'a> {
     /// Walks from `root`.
-    pub(super) fn run(self, root: OwnedFd, reach: Reach<'a>) -> Result<Found, ContextError> {
+    pub(in crate::context) fn run(
+        self,
+        root: OwnedFd,
+        reach: Reach<'a>,
+    ) -> Result<Found, ContextError> {
         let task = Task {
             id: self.progress.directories.fetch_add(1, Ordering::Relaxed),
             directory: root,
@@ -157,7 +135,7 @@ impl<'a> Walk<'a> {
             reach: &task.reach,
         };
         let known = self.index.directory(task.path.as_bytes());
-        let seen = if names.spans.len() > NAMES_PER_TASK {
+        let seen = if names.spans.len() > 2 * NAMES_PER_TASK {
             let parts = names.spans.par_chunks(NAMES_PER_TASK);
             let parts: Vec<_> = parts
                 .map(|spans| self.see(&place, &names, spans, &known))
@@ -464,59 +442,8 @@ struct Read {
     learned: bool,
 }
 
-/// Reads an open file: digest, bytes read, stamp, and whether the file kept still meanwhile.
-fn digest_file(
-    file: OwnedFd,
-    buffer: &mut Vec<u8>,
-) -> io::Result<(ContentDigest, u64, Stamp, bool)> {
-    let (file, mut stamp) = super::root::regular(file)?;
-    let mut attempt = 1;
-    loop {
-        let (digest, size) = digest_content(&file, stamp.size, buffer)?;
-        let after = Stamp::of(&file)?;
-        let calm = after == stamp && size == stamp.size;
-        if calm || attempt == ATTEMPTS {
-            return Ok((digest, size, after, calm));
-        }
-        (stamp, attempt) = (after, attempt + 1);
-    }
-}
-
-fn digest_content(
-    file: &std::fs::File,
-    expected: u64,
-    buffer: &mut Vec<u8>,
-) -> io::Result<(ContentDigest, u64)> {
-    // One byte more than expected, so that one read finds the end of a small file.
-    let room = usize::try_from(expected.saturating_add(1)).map_or(BUFFER, |room| room.min(BUFFER));
-    if buffer.len() < room {
-        buffer.resize(room, 0);
-    }
-    let mut hasher = blake3::Hasher::new();
-    let mut offset = 0;
-    loop {
-        let count = match rustix::io::pread(file, &mut buffer[..], offset) {
-            Err(Errno::INTR) => continue,
-            other => other?,
-        };
-        if count == 0 {
-            break;
-        }
-        let bytes = &buffer[..count];
-        offset += u64::try_from(count).unwrap_or(u64::MAX);
-        if count == BUFFER {
-            hasher.update_rayon(bytes);
-        } else {
-            hasher.update(bytes);
-        }
-        if offset == expected && count < buffer.len() {
-            break;
-        }
-    }
-    Ok((
-        ContentDigest::from_bytes(*hasher.finalize().as_bytes()),
-        offset,
-    ))
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_absence(error: &io::Error) -> bool {
@@ -548,141 +475,4 @@ fn block(names: &Names, known: &[Known<'_>], seen: &[Seen<'_>]) -> Block {
         block.push_known(known);
     }
     block
-}
-
-/// The names of a directory, sorted; one buffer for all.
-struct Names {
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
-    /// Whether these are all names of the directory.
-    complete: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    start: usize,
-    /// Without the NUL.
-    end: usize,
-    file_type: FileType,
-}
-
-impl Names {
-    /// Lists a directory, or takes the names that are asked for if they are known.
-    fn read(directory: &OwnedFd, reach: &Reach<'_>) -> io::Result<Self> {
-        let mut names = Self {
-            bytes: Vec::new(),
-            spans: Vec::new(),
-            complete: true,
-        };
-        if let Some(wanted) = reach.names() {
-            names.complete = false;
-            for name in wanted {
-                names.push(name, FileType::Unknown);
-            }
-            return Ok(names);
-        }
-        list(directory, |name, file_type| {
-            names.push(name.to_bytes(), file_type)
-        })?;
-        let bytes = &names.bytes;
-        names.spans.sort_unstable_by(|one, other| {
-            bytes[one.start..one.end].cmp(&bytes[other.start..other.end])
-        });
-        Ok(names)
-    }
-
-    fn push(&mut self, name: &[u8], file_type: FileType) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        let end = self.bytes.len();
-        self.bytes.push(0);
-        self.spans.push(Span {
-            start,
-            end,
-            file_type,
-        });
-    }
-
-    fn bytes(&self, span: &Span) -> &[u8] {
-        &self.bytes[span.start..span.end]
-    }
-
-    fn c_str(&self, span: &Span) -> &CStr {
-        CStr::from_bytes_with_nul(&self.bytes[span.start..=span.end]).unwrap_or_default()
-    }
-
-    fn contains(&self, name: &[u8]) -> bool {
-        self.spans
-            .binary_search_by(|span| self.bytes(span).cmp(name))
-            .is_ok()
-    }
-}
-
-/// Calls `each` for each name of a directory but `.` and `..`, in the directory's order.
-pub(super) fn list(directory: &impl AsFd, mut each: impl FnMut(&CStr, FileType)) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(1 << 15);
-    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name != c"." && name != c".." {
-            each(name, entry.file_type());
-        }
-    }
-    Ok(())
-}
-
-/// Puts chunks together in tree order; of a file with several names the first is the file.
-fn assemble(mut chunks: Vec<Chunk>) -> (Vec<Entry>, Vec<Visited>) {
-    let total = chunks.iter().map(|chunk| chunk.slots.len()).sum();
-    chunks.sort_unstable_by_key(|chunk| chunk.id);
-    let mut assembly = Assembly {
-        entries: Vec::with_capacity(total),
-        slots: BTreeMap::new(),
-        names: BTreeMap::new(),
-    };
-    let mut visited = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        assembly.slots.insert(chunk.id, chunk.slots);
-        visited.push((chunk.path, chunk.block));
-    }
-    visited.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    assembly.chunk(0);
-    (assembly.entries, visited)
-}
-
-struct Assembly {
-    entries: Vec<Entry>,
-    slots: BTreeMap<usize, Vec<Slot>>,
-    names: BTreeMap<(u64, u64), TreePath>,
-}
-
-impl Assembly {
-    /// Adds a chunk and what is below it. As deep as paths can be, which is bounded.
-    fn chunk(&mut self, id: usize) {
-        for mut slot in self.slots.remove(&id).unwrap_or_default() {
-            if let Some(shared) = slot.shared {
-                match self.names.get(&shared) {
-                    Some(first) => {
-                        slot.entry.kind = Kind::Hardlink {
-                            target: first.clone(),
-                        };
-                    }
-                    None => drop(self.names.insert(shared, slot.entry.path.clone())),
-                }
-            }
-            self.entries.push(slot.entry);
-            let before = self.entries.len();
-            if let Some(below) = slot.below {
-                self.chunk(below);
-            }
-            if slot.provisional && self.entries.len() == before {
-                self.entries.pop();
-            }
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
