@@ -225,9 +225,11 @@ fn reconciled(history: &[History], layers: usize) -> Vec<History> {
 /// ours, such as foreign ones, stay: their bytes are somewhere else.
 fn flavoured(descriptor: &Descriptor, flavour: Flavour) -> Descriptor {
     let mut descriptor = descriptor.clone();
-    let foreign =
-        descriptor.media_type.contains("foreign") || descriptor.media_type.contains("nondistributable");
-    if let (Some(compression), false) = (Compression::of_media_type(&descriptor.media_type), foreign) {
+    let foreign = descriptor.media_type.contains("foreign")
+        || descriptor.media_type.contains("nondistributable");
+    if let (Some(compression), false) =
+        (Compression::of_media_type(&descriptor.media_type), foreign)
+    {
         let oci = flavour == Flavour::Oci;
         descriptor.media_type = compression.layer_media_type(oci).to_owned();
     }
@@ -289,10 +291,24 @@ mod tests {
             .iter()
             .map(|entry| (entry.created_by.clone().unwrap(), entry.empty_layer))
             .collect();
-        let expected = [("ADD rootfs", false), ("CMD", true), ("RUN", false), ("ENV", true)];
-        assert_eq!(lines, expected.map(|(line, empty)| (line.to_owned(), empty)));
+        let expected = [
+            ("ADD rootfs", false),
+            ("CMD", true),
+            ("RUN", false),
+            ("ENV", true),
+        ];
+        assert_eq!(
+            lines,
+            expected.map(|(line, empty)| (line.to_owned(), empty))
+        );
         assert_eq!(image.config.rootfs.diff_ids.len(), 2);
-        assert!(image.manifest.layers.iter().all(|layer| layer.media_type == OCI));
+        assert!(
+            image
+                .manifest
+                .layers
+                .iter()
+                .all(|layer| layer.media_type == OCI)
+        );
         assert_eq!(
             image.manifest_document.descriptor.digest,
             Digest::of(&image.manifest_document.bytes)
@@ -326,7 +342,11 @@ mod tests {
             image.manifest.config.media_type.as_str(),
             image.manifest.layers[0].media_type.as_str(),
         ];
-        let expected = [MediaType::DockerManifest.as_str(), MediaType::DockerConfig.as_str(), DOCKER];
+        let expected = [
+            MediaType::DockerManifest.as_str(),
+            MediaType::DockerConfig.as_str(),
+            DOCKER,
+        ];
         assert_eq!(types, expected);
     }
 
@@ -340,7 +360,10 @@ mod tests {
         let all = ["linux/arm/v6", "linux/arm/v7", "linux/amd64"].map(of);
         let (index, document) = index(&all, Flavour::Oci, &BTreeMap::new()).unwrap();
         assert_eq!(index.manifests, all);
-        assert_eq!(serde_json::from_slice::<Index>(&document.bytes).unwrap(), index);
+        assert_eq!(
+            serde_json::from_slice::<Index>(&document.bytes).unwrap(),
+            index
+        );
         let chosen = |platform: &str| for_platform(&index, &platform.parse().unwrap());
         assert_eq!(chosen("linux/arm/v7"), Some(&all[1]));
         assert_eq!(chosen("linux/amd64"), Some(&all[2]));

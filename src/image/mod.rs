@@ -7,6 +7,8 @@ pub mod assemble;
 pub mod config;
 pub mod manifest;
 
-pub use assemble::{AssembleError, Document, Flavour, Image, LayerBlob, Parts, assemble, for_platform, index};
+pub use assemble::{
+    AssembleError, Document, Flavour, Image, LayerBlob, Parts, assemble, for_platform, index,
+};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use manifest::{Compression, Descriptor, Index, Manifest, MediaType};

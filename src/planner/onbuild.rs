@@ -20,8 +20,7 @@ pub(crate) fn of_image(
     let mut errors = Vec::new();
     for text in triggers {
         let (file, diagnostics) = parser::parse_trigger(&format!("ONBUILD of {name}"), text);
-        let is_error =
-            |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+        let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
         errors.extend(diagnostics.into_iter().filter(is_error));
         let own = Rc::new(words.of_trigger(&file));
         entries.extend(

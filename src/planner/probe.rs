@@ -263,7 +263,11 @@ impl Prober<'_> {
             let other = &record.material;
             // What is taken from a context is known; a record of other files is of no use.
             let same_files = taken.is_none() || taken == other.field("selection");
-            same_files && own.differences(other).iter().all(|field| INPUTS.contains(field))
+            same_files
+                && own
+                    .differences(other)
+                    .iter()
+                    .all(|field| INPUTS.contains(field))
         })
     }
 }

@@ -200,10 +200,12 @@ fn every_fact_about_the_destination_invalidates_copy() {
 
 #[test]
 fn a_path_that_is_no_text_is_not_taken_for_another() {
-    let path = |bytes: &[u8]| facts(&DestinationFacts {
-        path: TreePath::clean(bytes),
-        ..DestinationFacts::default()
-    });
+    let path = |bytes: &[u8]| {
+        facts(&DestinationFacts {
+            path: TreePath::clean(bytes),
+            ..DestinationFacts::default()
+        })
+    };
     assert_ne!(path(b"\xff"), path(b"\xfe"));
     assert_ne!(path(b"\xff"), path(b"{\"hex\":\"ff\"}"));
 }

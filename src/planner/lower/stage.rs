@@ -313,7 +313,9 @@ fn weight(config: &ImageConfig) -> usize {
     let inner = &config.config;
     let env: usize = inner.env.iter().map(String::len).sum();
     let labels = inner.labels.iter();
-    env + labels.map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    env + labels
+        .map(|(name, value)| name.len() + value.len())
+        .sum::<usize>()
 }
 
 /// All files of a context, as the first layer of an image.

@@ -28,7 +28,11 @@ fn a_new_project_is_built_from_the_ground() {
 fn a_built_project_needs_nothing_but_its_last_stage() {
     assert_eq!(
         project(FILE).build().verdicts(),
-        ["cached WORKDIR /app", "cached COPY --from=build /out /app", "cached RUN finish"]
+        [
+            "cached WORKDIR /app",
+            "cached COPY --from=build /out /app",
+            "cached RUN finish"
+        ]
     );
 }
 
@@ -70,8 +74,13 @@ fn a_base_with_other_labels_but_the_same_layers_keeps_everything() {
             config.config.labels.insert("v".to_owned(), label);
         }
     };
-    let project = project("FROM base\nRUN x\n").image("base", base("1")).build();
-    assert_eq!(project.image("base", base("2")).verdicts(), ["cached RUN x"]);
+    let project = project("FROM base\nRUN x\n")
+        .image("base", base("1"))
+        .build();
+    assert_eq!(
+        project.image("base", base("2")).verdicts(),
+        ["cached RUN x"]
+    );
 }
 
 #[test]
@@ -80,10 +89,14 @@ fn a_run_on_known_layers_hits_by_content() {
     // Only the content key of the second RUN is known: its definition stood on something else.
     let plan = project.plan();
     let (one, two) = (&plan.steps[1], step(&plan.graph, "RUN two"));
-    let Verdict::Cached(below) = &one.verdict else { panic!() };
+    let Verdict::Cached(below) = &one.verdict else {
+        panic!()
+    };
     let Op::Run(run) = &two.op else { panic!() };
     let chain = [plan.graph.steps[0].clone(), plan.graph.steps[1].clone()];
-    let Op::Image(image) = &chain[0].op else { panic!() };
+    let Op::Image(image) = &chain[0].op else {
+        panic!()
+    };
     let chain = [image.layers[0].diff_id, below.diff_id];
     let material = key::run_content(two, run, &chain, &key::Selections::default());
     let content = record(two, material, DiffId(Digest::of(b"two")));
@@ -97,8 +110,14 @@ fn a_run_on_known_layers_hits_by_content() {
 #[test]
 fn no_cache_builds_all_and_a_filter_builds_its_stage() {
     let all = project(FILE).build().no_cache(NoCache::All);
-    assert!(all.verdicts().iter().all(|verdict| verdict.starts_with("build")));
-    let filtered = project(FILE).build().no_cache(NoCache::Stages(vec!["BUILD".to_owned()]));
+    assert!(
+        all.verdicts()
+            .iter()
+            .all(|verdict| verdict.starts_with("build"))
+    );
+    let filtered = project(FILE)
+        .build()
+        .no_cache(NoCache::Stages(vec!["BUILD".to_owned()]));
     assert_eq!(
         filtered.verdicts(),
         [
@@ -115,7 +134,10 @@ fn no_cache_builds_all_and_a_filter_builds_its_stage() {
 fn a_linked_copy_hits_on_a_base_that_is_built_anew() {
     let file = "FROM debian\nRUN one\nCOPY --link a /\n";
     let project = project(file).build().rewritten("RUN one", "RUN other");
-    assert_eq!(project.verdicts(), ["build RUN other", "cached COPY --link a /"]);
+    assert_eq!(
+        project.verdicts(),
+        ["build RUN other", "cached COPY --link a /"]
+    );
 }
 
 #[test]
@@ -128,14 +150,38 @@ fn misses_are_explained_by_what_changed() {
         RUN --network=none make
     ";
     for (from, to, expected) in [
-        ("ENV KEEP=x", "ENV KEEP=y", "variable KEEP changed from \"x\" to \"y\""),
+        (
+            "ENV KEEP=x",
+            "ENV KEEP=y",
+            "variable KEEP changed from \"x\" to \"y\"",
+        ),
         ("V=1", "V=2", "variable V changed from \"1\" to \"2\""),
-        ("ENV KEEP=x", "ENV KEEP=x NEW=z", "variable NEW is new: \"z\""),
+        (
+            "ENV KEEP=x",
+            "ENV KEEP=x NEW=z",
+            "variable NEW is new: \"z\"",
+        ),
         ("ARG V=1\n", "", "variable V is no longer set"),
-        ("--network=none ", "", "its network changed from \"none\" to \"default\""),
-        ("ENV KEEP=x", "ENV KEEP=x\nUSER app", "its user changed from \"\" to \"app\""),
-        ("RUN --network=none make", "RUN other", "this command was never run before"),
-        ("FROM debian", "FROM alpine", "the layers of the base image changed"),
+        (
+            "--network=none ",
+            "",
+            "its network changed from \"none\" to \"default\"",
+        ),
+        (
+            "ENV KEEP=x",
+            "ENV KEEP=x\nUSER app",
+            "its user changed from \"\" to \"app\"",
+        ),
+        (
+            "RUN --network=none make",
+            "RUN other",
+            "this command was never run before",
+        ),
+        (
+            "FROM debian",
+            "FROM alpine",
+            "the layers of the base image changed",
+        ),
     ] {
         let project = project(file).build().rewritten(from, to);
         assert_eq!(project.reasons()[0], expected, "{to}");
@@ -158,7 +204,10 @@ fn misses_below_are_named() {
     assert_eq!(set(project.reasons()), set(["caching is off for it"]));
     let project = self::project("FROM debian\nRUN x\n").build();
     project.world.forget_layers();
-    assert_eq!(project.reasons(), ["its earlier result is no longer in the cache"]);
+    assert_eq!(
+        project.reasons(),
+        ["its earlier result is no longer in the cache"]
+    );
 }
 
 #[test]
@@ -169,7 +218,9 @@ fn inline_files_do_not_open_the_context() {
 
 #[test]
 fn plans_print_in_four_forms() {
-    let project = project(FILE).build().rewritten("RUN finish", "RUN echo \"<a|b>\"");
+    let project = project(FILE)
+        .build()
+        .rewritten("RUN finish", "RUN echo \"<a|b>\"");
     let plan = project.plan();
     let source = SourceFile::new("Dockerfile", project.dockerfile.as_str());
     let reasons = explain(&plan, &project.world);

@@ -5,13 +5,22 @@ fn history_is_written_as_buildkit_writes_it() {
     for (line, expected) in [
         ("RUN echo  hi", "RUN /bin/sh -c echo  hi # buildkit"),
         ("RUN [\"a\", \"b c\"]", "RUN a b c # buildkit"),
-        ("SHELL [\"/bin/bash\", \"-c\"]\nRUN x", "RUN /bin/bash -c x # buildkit"),
+        (
+            "SHELL [\"/bin/bash\", \"-c\"]\nRUN x",
+            "RUN /bin/bash -c x # buildkit",
+        ),
         ("ARG A=1 B\nRUN x", "RUN |2 A=1 B= /bin/sh -c x # buildkit"),
         ("ARG A=1 B", "ARG A=1 B"),
         ("COPY a b /c/", "COPY a b /c/ # buildkit"),
         ("COPY --link --exclude=x a .", "COPY a . # buildkit"),
-        ("ADD --chown=1:2 --chmod=644 a b", "ADD --chown=1:2 --chmod=644 a b # buildkit"),
-        ("COPY --parents a/./b /", "COPY --parents a/./b / # buildkit"),
+        (
+            "ADD --chown=1:2 --chmod=644 a b",
+            "ADD --chown=1:2 --chmod=644 a b # buildkit",
+        ),
+        (
+            "COPY --parents a/./b /",
+            "COPY --parents a/./b / # buildkit",
+        ),
         ("COPY <<EOF a /d/\nx\nEOF", "COPY a <<EOF /d/ # buildkit"),
         ("ENV A=\"b c\" D=e", "ENV A=b c D=e"),
         ("LABEL a=b c=\"d e\"", "LABEL a=b c=d e"),
@@ -20,7 +29,10 @@ fn history_is_written_as_buildkit_writes_it() {
         ("ENTRYPOINT []", "ENTRYPOINT []"),
         ("WORKDIR a/../b", "WORKDIR /b"),
         ("WORKDIR /", "WORKDIR /"),
-        ("EXPOSE 80 53/udp 8000-8001", "EXPOSE [53/udp 80/tcp 8000/tcp 8001/tcp]"),
+        (
+            "EXPOSE 80 53/udp 8000-8001",
+            "EXPOSE [53/udp 80/tcp 8000/tcp 8001/tcp]",
+        ),
         ("VOLUME /a /b", "VOLUME [/a /b]"),
         ("USER app:app", "USER app:app"),
         ("STOPSIGNAL SIGINT", "STOPSIGNAL SIGINT"),
@@ -34,9 +46,18 @@ fn history_is_written_as_buildkit_writes_it() {
             "HEALTHCHECK NONE",
             "HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}",
         ),
-        ("RUN <<EOF\necho a\necho b\nEOF", "RUN /bin/sh -c echo a\necho b\n # buildkit"),
-        ("RUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF", "RUN /bin/sh -c /dev/pipes/EOF # buildkit"),
-        ("RUN cat <<A 3<<B\na\nA\nb\nB", "RUN /bin/sh -c cat <<A 3<<B\na\nA\nb\nB # buildkit"),
+        (
+            "RUN <<EOF\necho a\necho b\nEOF",
+            "RUN /bin/sh -c echo a\necho b\n # buildkit",
+        ),
+        (
+            "RUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF",
+            "RUN /bin/sh -c /dev/pipes/EOF # buildkit",
+        ),
+        (
+            "RUN cat <<A 3<<B\na\nA\nb\nB",
+            "RUN /bin/sh -c cat <<A 3<<B\na\nA\nb\nB # buildkit",
+        ),
     ] {
         let history = project(&format!("FROM debian\n{line}\n")).history();
         assert_eq!(history.last().map(String::as_str), Some(expected), "{line}");
@@ -59,7 +80,11 @@ fn only_instructions_that_write_files_have_layers() {
     )
     .graph();
     let target = &graph.targets[0];
-    let empty: Vec<bool> = target.history.iter().map(|(entry, _)| entry.empty_layer).collect();
+    let empty: Vec<bool> = target
+        .history
+        .iter()
+        .map(|(entry, _)| entry.empty_layer)
+        .collect();
     assert_eq!(empty, [true, false, false, true, false, true]);
     for (entry, made) in &target.history {
         assert_eq!(made.is_none(), entry.empty_layer);
@@ -68,7 +93,10 @@ fn only_instructions_that_write_files_have_layers() {
     }
     // The base's history stays in front.
     assert_eq!(target.config.history.len(), 7);
-    assert_eq!(target.config.history[0].created_by.as_deref(), Some("ADD debian"));
+    assert_eq!(
+        target.config.history[0].created_by.as_deref(),
+        Some("ADD debian")
+    );
 }
 
 #[test]
@@ -77,7 +105,10 @@ fn entrypoint_resets_an_inherited_cmd_only() {
         ("FROM base\nENTRYPOINT [\"e\"]", None),
         ("FROM base\nCMD [\"own\"]\nENTRYPOINT [\"e\"]", Some("own")),
         ("FROM base\nENTRYPOINT [\"e\"]\nCMD [\"own\"]", Some("own")),
-        ("FROM base AS a\nCMD [\"own\"]\nFROM a\nENTRYPOINT [\"e\"]", None),
+        (
+            "FROM base AS a\nCMD [\"own\"]\nFROM a\nENTRYPOINT [\"e\"]",
+            None,
+        ),
         ("FROM base", Some("inherited")),
         ("FROM base\nCMD []", None),
     ] {
@@ -140,7 +171,9 @@ fn copies_know_where_they_go() {
         ("COPY a $D/c", "/d/c", false),
     ] {
         let graph = project(&format!("FROM debian\nENV D=/d\nWORKDIR /w\n{line}\n")).graph();
-        let Op::Copy(copy) = &step(&graph, "COPY").op else { panic!() };
+        let Op::Copy(copy) = &step(&graph, "COPY").op else {
+            panic!()
+        };
         let found = (copy.destination.as_str(), copy.destination_is_directory);
         assert_eq!(found, (destination, directory), "{line}");
     }
@@ -148,9 +181,15 @@ fn copies_know_where_they_go() {
 
 #[test]
 fn link_means_nothing_beside_chmod() {
-    for (flags, link) in [("--link", true), ("--link --chmod=600", false), ("--link --chown=1", true)] {
+    for (flags, link) in [
+        ("--link", true),
+        ("--link --chmod=600", false),
+        ("--link --chown=1", true),
+    ] {
         let graph = project(&format!("FROM debian\nCOPY {flags} a /\n")).graph();
-        let Op::Copy(copy) = &step(&graph, "COPY").op else { panic!() };
+        let Op::Copy(copy) = &step(&graph, "COPY").op else {
+            panic!()
+        };
         assert_eq!(copy.link, link, "{flags}");
     }
 }
@@ -180,8 +219,11 @@ fn add_tells_archives_urls_and_repositories_apart() {
 
 #[test]
 fn heredocs_are_files_and_expanded_unless_quoted() {
-    let graph = project("FROM debian\nENV A=x\nCOPY <<one <<'two' /d/\n$A \"q\"\none\n$A\ntwo\n").graph();
-    let Op::Copy(copy) = &step(&graph, "COPY").op else { panic!() };
+    let graph =
+        project("FROM debian\nENV A=x\nCOPY <<one <<'two' /d/\n$A \"q\"\none\n$A\ntwo\n").graph();
+    let Op::Copy(copy) = &step(&graph, "COPY").op else {
+        panic!()
+    };
     let files: Vec<_> = copy
         .inputs
         .iter()

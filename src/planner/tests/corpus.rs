@@ -31,7 +31,8 @@ fn every_public_dockerfile_has_a_plan() {
             Ok(graph) => {
                 let source = SourceFile::new("Dockerfile", project.dockerfile.as_str());
                 let plan = plan(graph, &source, &project.world, &project.world);
-                let plan = plan.unwrap_or_else(|failure| panic!("{}: {}", path.display(), told(&failure)));
+                let plan =
+                    plan.unwrap_or_else(|failure| panic!("{}: {}", path.display(), told(&failure)));
                 assert!(!plan.text(&[]).is_empty());
             }
             Err(failure) => panic!("{}: {}", path.display(), told(&failure)),

@@ -194,7 +194,8 @@ impl Project {
     }
 
     pub(super) fn graph(&self) -> Graph {
-        self.try_graph().unwrap_or_else(|failure| panic!("{}", told(&failure)))
+        self.try_graph()
+            .unwrap_or_else(|failure| panic!("{}", told(&failure)))
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -206,7 +207,7 @@ impl Project {
     /// The error as one line a finding, with its hints in parentheses.
     pub(super) fn error(&self) -> String {
         match self.try_graph() {
-            Ok(_) => panic!("no error"),
+            Ok(_) => panic!("no error in\n{}", self.dockerfile),
             Err(failure) => told(&failure),
         }
     }
@@ -250,14 +251,19 @@ impl Project {
     /// All reasons of all steps.
     pub(super) fn reasons(&self) -> Vec<String> {
         let explanations = explain(&self.plan(), &self.world);
-        explanations.into_iter().flat_map(|found| found.reasons).collect()
+        explanations
+            .into_iter()
+            .flat_map(|found| found.reasons)
+            .collect()
     }
 
     /// The lines of history that this build adds.
     pub(super) fn history(&self) -> Vec<String> {
         let graph = self.graph();
         let lines = graph.targets[0].history.iter();
-        lines.map(|(entry, _)| entry.created_by.clone().unwrap()).collect()
+        lines
+            .map(|(entry, _)| entry.created_by.clone().unwrap())
+            .collect()
     }
 
     /// The config of the first target as JSON, without history.
@@ -275,7 +281,9 @@ impl Project {
 
 /// The name of a step without its place.
 pub(super) fn text_of(step: &Step) -> &str {
-    step.name.split_once("] ").map_or(&*step.name, |(_, text)| text)
+    step.name
+        .split_once("] ")
+        .map_or(&*step.name, |(_, text)| text)
 }
 
 /// The step whose name has this text.
@@ -309,7 +317,11 @@ fn told(failure: &Failure) -> String {
             .map(|diagnostic| {
                 let help = diagnostic.help.iter().map(|help| format!(" ({help})"));
                 let (name, line) = (&diagnostic.source.name, diagnostic.line());
-                format!("{name}:{line}: {}{}", diagnostic.message, help.collect::<String>())
+                format!(
+                    "{name}:{line}: {}{}",
+                    diagnostic.message,
+                    help.collect::<String>()
+                )
             })
             .collect::<Vec<_>>()
             .join("\n"),
@@ -350,7 +362,11 @@ impl FakeWorld {
     fn put(&self, operation: Key, record: Record) {
         let mut operations = self.operations.lock().unwrap();
         operations.insert(0, (operation, record.clone()));
-        self.records.lock().unwrap().entry(record.key).or_insert(record);
+        self.records
+            .lock()
+            .unwrap()
+            .entry(record.key)
+            .or_insert(record);
     }
 
     pub(super) fn forget_layers(&self) {
@@ -360,7 +376,10 @@ impl FakeWorld {
 
 impl ImageResolver for FakeWorld {
     fn resolve(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
-        self.asked.lock().unwrap().push(format!("{name} {platform}"));
+        self.asked
+            .lock()
+            .unwrap()
+            .push(format!("{name} {platform}"));
         let short = name.split("://").last().unwrap_or(name);
         let mut config = match self.images.get(short) {
             Some(config) => config.clone(),
@@ -435,17 +454,27 @@ impl CacheProbe for FakeWorld {
 pub(super) fn printed(graph: &Graph) -> String {
     let mut text = String::new();
     for step in &graph.steps {
-        let base = step.base.map_or(String::new(), |base| format!(" on {}", base.0));
+        let base = step
+            .base
+            .map_or(String::new(), |base| format!(" on {}", base.0));
         let reads: Vec<String> = step.reads.iter().map(|StepId(id)| id.to_string()).collect();
         let reads = match reads.as_slice() {
             [] => String::new(),
             reads => format!(" reads {}", reads.join(",")),
         };
-        let _ = writeln!(text, "{}{base}{reads} @{}: {}", step.id.0, step.epoch.0, step.name);
+        let _ = writeln!(
+            text,
+            "{}{base}{reads} @{}: {}",
+            step.id.0, step.epoch.0, step.name
+        );
         let _ = writeln!(text, "    {}", printed_op(&step.op));
     }
     for target in &graph.targets {
-        let _ = writeln!(text, "target {} = {} @{}", target.platform, target.step.0, target.epoch.0);
+        let _ = writeln!(
+            text,
+            "target {} = {} @{}",
+            target.platform, target.step.0, target.epoch.0
+        );
         for (entry, step) in &target.history {
             let made = step.map_or("-".to_owned(), |step| step.0.to_string());
             let _ = writeln!(text, "    {made}: {}", entry.created_by.as_deref().unwrap());
@@ -465,5 +494,8 @@ fn printed_op(op: &Op) -> String {
 
 /// The set of names, for tests that do not care about order.
 pub(super) fn set<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> BTreeSet<String> {
-    items.into_iter().map(|item| item.as_ref().to_owned()).collect()
+    items
+        .into_iter()
+        .map(|item| item.as_ref().to_owned())
+        .collect()
 }

@@ -29,7 +29,13 @@ fn steps_that_do_not_depend_on_the_platform_are_shared() {
             .graph()
     };
     let graph = both("app");
-    let count = |text: &str| graph.steps.iter().filter(|step| step.name.contains(text)).count();
+    let count = |text: &str| {
+        graph
+            .steps
+            .iter()
+            .filter(|step| step.name.contains(text))
+            .count()
+    };
     assert_eq!(count("go mod download"), 1);
     assert_eq!(count("go build"), 2);
     assert_eq!(count("COPY"), 2);
@@ -53,10 +59,16 @@ fn names_say_where_a_step_runs_and_for_what() {
         let steps = graph.steps.iter().filter(|step| step.name.contains(text));
         steps.map(|step| step.name.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(names("download"), ["[linux/amd64 deps 2/2] RUN go mod download"]);
+    assert_eq!(
+        names("download"),
+        ["[linux/amd64 deps 2/2] RUN go mod download"]
+    );
     assert_eq!(
         names("go build"),
-        ["[linux/amd64->arm64 build 1/1] RUN go build", "[linux/amd64->arm/v7 build 1/1] RUN go build"]
+        [
+            "[linux/amd64->arm64 build 1/1] RUN go build",
+            "[linux/amd64->arm/v7 build 1/1] RUN go build"
+        ]
     );
 }
 
@@ -76,10 +88,16 @@ fn a_base_for_another_platform_is_warned_about_once() {
         .image("odd", |config| config.architecture = "s390x".to_owned())
         .platform("linux/amd64")
         .graph();
-    let told: Vec<_> = graph.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    let told: Vec<_> = graph
+        .warnings
+        .iter()
+        .map(|warning| warning.message.as_str())
+        .collect();
     assert_eq!(
         told,
-        ["Base image odd was pulled with platform \"linux/s390x\", expected \"linux/amd64\" for current build"]
+        [
+            "Base image odd was pulled with platform \"linux/s390x\", expected \"linux/amd64\" for current build"
+        ]
     );
 }
 
@@ -94,10 +112,15 @@ fn windows_images_take_files_but_no_commands() {
             .platform("windows/amd64")
     };
     let error = windows("RUN dir").error();
-    assert!(error.starts_with("Dockerfile:2: RUN for windows/amd64 is not supported"), "{error}");
+    assert!(
+        error.starts_with("Dockerfile:2: RUN for windows/amd64 is not supported"),
+        "{error}"
+    );
     let project = windows("WORKDIR C:\\app\nCOPY a b\nCMD x");
     let graph = project.graph();
-    let Op::Copy(copy) = &step(&graph, "COPY").op else { panic!() };
+    let Op::Copy(copy) = &step(&graph, "COPY").op else {
+        panic!()
+    };
     assert_eq!(copy.destination, "/app/b");
     let config = &graph.targets[0].config;
     assert_eq!(config.config.working_dir, "C:\\app");

@@ -18,7 +18,9 @@ fn only_stages_that_the_target_needs_are_planned() {
         ",
     );
     assert_eq!(
-        set(names(&project).iter().map(|name| name.split('@').next().unwrap())),
+        set(names(&project)
+            .iter()
+            .map(|name| name.split('@').next().unwrap())),
         set([
             "[tools 1/2] FROM docker.io/library/debian:latest",
             "[tools 2/2] RUN tools",
@@ -34,7 +36,10 @@ fn a_single_stage_is_not_named_and_numbers_are_aligned() {
     let runs: String = (0..10).map(|n| format!("RUN echo {n}\n")).collect();
     let project = project(&format!("FROM debian AS base\n{runs}WORKDIR /\n"));
     let names = names(&project);
-    assert!(names[0].starts_with("[ 1/12] FROM docker.io/library/debian"), "{names:?}");
+    assert!(
+        names[0].starts_with("[ 1/12] FROM docker.io/library/debian"),
+        "{names:?}"
+    );
     assert_eq!(names[10], "[11/12] RUN echo 9");
 }
 
@@ -70,7 +75,11 @@ fn from_looks_names_up_as_written_but_copy_in_any_case() {
         ",
     );
     let graph = project.graph();
-    let copies: Vec<_> = graph.steps.iter().filter(|step| text_of(step).starts_with("COPY")).collect();
+    let copies: Vec<_> = graph
+        .steps
+        .iter()
+        .filter(|step| text_of(step).starts_with("COPY"))
+        .collect();
     assert_eq!(text_of(graph.step(copies[0].reads[0])), "RUN make");
     assert_eq!(text_of(graph.step(copies[1].reads[0])), "RUN more");
 }
@@ -96,7 +105,10 @@ fn images_are_asked_for_once() {
     );
     let graph = project.graph();
     assert_eq!(project.asked(), ["debian linux/amd64"]);
-    let images = graph.steps.iter().filter(|step| matches!(step.op, Op::Image(_)));
+    let images = graph
+        .steps
+        .iter()
+        .filter(|step| matches!(step.op, Op::Image(_)));
     assert_eq!(images.count(), 1);
 }
 
@@ -114,7 +126,10 @@ fn equal_stages_are_one() {
         ",
     )
     .graph();
-    let runs = graph.steps.iter().filter(|step| matches!(step.op, Op::Run(_)));
+    let runs = graph
+        .steps
+        .iter()
+        .filter(|step| matches!(step.op, Op::Run(_)));
     assert_eq!(runs.count(), 1);
 }
 
@@ -137,18 +152,31 @@ fn named_contexts_replace_images_stages_and_sources() {
     let graph = project.graph();
     assert_eq!(
         set(project.asked()),
-        set(["docker-image://busybox:1 linux/amd64", "oci-layout://layout:tag linux/amd64"])
+        set([
+            "docker-image://busybox:1 linux/amd64",
+            "oci-layout://layout:tag linux/amd64"
+        ])
     );
     let Op::Copy(copy) = &step(&graph, "COPY --from=assets").op else {
         panic!("{graph:?}");
     };
-    assert_eq!(copy.from, super::super::op::Source::Context("assets".to_owned()));
-    assert!(!graph.steps.iter().any(|step| step.name.contains("RUN make")));
+    assert_eq!(
+        copy.from,
+        super::super::op::Source::Context("assets".to_owned())
+    );
+    assert!(
+        !graph
+            .steps
+            .iter()
+            .any(|step| step.name.contains("RUN make"))
+    );
 }
 
 #[test]
 fn a_context_of_files_can_be_a_base() {
-    let graph = project("FROM files\nRUN ls\n").context("files", "./dir").graph();
+    let graph = project("FROM files\nRUN ls\n")
+        .context("files", "./dir")
+        .graph();
     let names: Vec<_> = graph.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["FROM scratch", "[1/2] FROM files", "[2/2] RUN ls"]);
     assert_eq!(graph.targets[0].history.len(), 2);
@@ -172,9 +200,16 @@ fn triggers_of_an_image_run_first_and_bring_their_stages() {
         ];
     });
     let graph = project.graph();
-    let names: Vec<_> = graph.steps.iter().map(|step| text_of(step).to_owned()).collect();
+    let names: Vec<_> = graph
+        .steps
+        .iter()
+        .map(|step| text_of(step).to_owned())
+        .collect();
     assert!(names.contains(&"RUN assets".to_owned()), "{names:?}");
-    assert_eq!(step(&graph, "ONBUILD COPY").name, "[app 2/5] ONBUILD COPY --from=assets /a /a");
+    assert_eq!(
+        step(&graph, "ONBUILD COPY").name,
+        "[app 2/5] ONBUILD COPY --from=assets /a /a"
+    );
     let config = &graph.targets[0].config.config;
     assert!(config.on_build.is_empty());
     assert!(config.env.contains(&"A=b".to_owned()));
@@ -193,10 +228,19 @@ fn triggers_of_a_stage_run_in_its_children_only() {
         ",
     )
     .graph();
-    let names: Vec<_> = graph.steps.iter().skip(1).map(|step| step.name.as_str()).collect();
+    let names: Vec<_> = graph
+        .steps
+        .iter()
+        .skip(1)
+        .map(|step| step.name.as_str())
+        .collect();
     assert_eq!(
         names,
-        ["[child 1/2] ONBUILD RUN trigger", "[child 2/2] RUN child", "[stage-2 1/1] RUN grandchild"]
+        [
+            "[child 1/2] ONBUILD RUN trigger",
+            "[child 2/2] RUN child",
+            "[stage-2 1/1] RUN grandchild"
+        ]
     );
 }
 
