@@ -63,6 +63,11 @@ impl Cell {
         }
     }
 
+    /// Whether the diff id is known, or never will be.
+    pub fn is_settled(&self) -> bool {
+        !matches!(*self.lock(), State::Pending)
+    }
+
     /// Says what the layer is.
     pub fn settle(&self, outcome: Result<DiffId, Lost>) {
         *self.lock() = outcome.map_or(State::Lost, State::Known);

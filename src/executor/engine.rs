@@ -37,6 +37,7 @@ impl<'a> Executor<'a> {
             outputs: input.plan.graph.steps.iter().map(|_| OnceLock::new()).collect(),
             vertexes: Mutex::default(),
             failures: Mutex::default(),
+            told: Mutex::default(),
             input,
         }
     }
@@ -213,6 +214,14 @@ impl<'a> Executor<'a> {
             }
             false
         })
+    }
+
+    /// Says something once a build, however many steps it is true of.
+    pub(crate) fn notice_once(&self, text: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(text.clone()) {
+            self.input.reporter.notice(text);
+        }
     }
 
     /// Starts the log line of a step.

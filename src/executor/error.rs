@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::copy::CopyError;
 use super::sandbox::{Exit, SandboxError};
+use super::snapshot::SnapshotError;
 use crate::cache::StoreError;
 use crate::digest::DiffId;
 use crate::failure::{Explain, Kind};
@@ -39,6 +40,26 @@ pub enum ExecuteError {
         #[source]
         source: LayerError,
     },
+    /// A layer could not be read where it is.
+    #[error("failed to read layer {diff_id}")]
+    Fetch {
+        /// Which.
+        diff_id: DiffId,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A layer is not what its diff id says: its registry or its cache lies.
+    #[error("layer {expected} has the content of {found}")]
+    WrongLayer {
+        /// The promised layer.
+        expected: DiffId,
+        /// What came.
+        found: DiffId,
+    },
+    /// The changes of a RUN could not be listed.
+    #[error(transparent)]
+    Freeze(#[from] SnapshotError),
     /// The changes of a RUN could not be turned into a layer.
     #[error("failed to snapshot `{name}`")]
     Snapshot {
@@ -147,7 +168,11 @@ impl Explain for ExecuteError {
             Self::Sandbox(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Layer { source, .. } | Self::Snapshot { source, .. } => source.kind(),
-            Self::Missing { .. } | Self::MountFiles { .. } | Self::ForeignPlatform { .. } => {
+            Self::Freeze(error) => error.kind(),
+            Self::Fetch { .. }
+            | Self::WrongLayer { .. }
+            | Self::Missing { .. }
+            | Self::MountFiles { .. } | Self::ForeignPlatform { .. } => {
                 Kind::Environment
             }
             Self::Cancelled => Kind::Cancelled,
@@ -161,6 +186,8 @@ impl Explain for ExecuteError {
             Self::Sandbox(error) => error.hints(),
             Self::Store(error) => error.hints(),
             Self::Copy(error) => error.hints(),
+            Self::Freeze(error) => error.hints(),
+            Self::Fetch { source, .. } => crate::failure::io_hints(source),
             Self::Layer { source, .. } | Self::Snapshot { source, .. } => source.hints(),
             Self::Run { exit: Exit::OutOfMemory, .. } => {
                 vec!["give the step more memory with --memory, or the machine".to_owned()]

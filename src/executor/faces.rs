@@ -2,18 +2,19 @@
 //! once, however many steps and processes ask.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain::Chain;
+use super::contents::{Tee, encoder_name, lower_options, write_directory};
 use super::error::ExecuteError;
 use super::supplies::Supplies;
 use crate::cache::store::{Hashing, Patience};
 use crate::cache::{BlobForm, Material, Store};
 use crate::digest::DiffId;
 use crate::failure::Failure;
-use crate::layer::{self, Encoding};
+use crate::layer::{self, Encoding, Limits};
 use crate::tree::{Tree, View};
 
 /// Makes faces.
@@ -135,7 +136,7 @@ impl<'a> Faces<'a> {
         }
         let draft = self.store.draft_dir()?;
         let tar = self.open_blob(diff_id)?;
-        layer::apply(tar, draft.fs(), &layer::ApplyOptions::lower(below, lowers))
+        layer::apply(tar, draft.fs(), &lower_options(below, lowers))
             .map_err(|source| ExecuteError::Layer { action: "unpack", diff_id, source })?;
         Ok(self.store.keep_dir(&diff_id, draft)?)
     }
@@ -146,8 +147,9 @@ impl<'a> Faces<'a> {
             self.fetch(diff_id)?
         } else {
             let tar = self.open_blob(diff_id)?;
-            layer::index(tar)
+            layer::index(tar, Limits::default(), io::sink())
                 .map_err(|source| ExecuteError::Layer { action: "index", diff_id, source })?
+                .tree
         };
         self.store.put_tree(&diff_id, indexed.encode())?;
         Ok(indexed)
@@ -158,16 +160,18 @@ impl<'a> Faces<'a> {
         let stream =
             self.supplies.layer(&diff_id)?.ok_or(ExecuteError::Missing { diff_id })?;
         let mut writer = self.store.blob_writer(Hashing::ByCaller)?;
-        let compression = stream.form.compression;
         let failed = |source| ExecuteError::Layer { action: "fetch", diff_id, source };
-        let copied = layer::Tee::new(stream.bytes, &mut writer);
-        let (tree, found) = layer::index_verified(copied, compression).map_err(failed)?;
-        if found != diff_id {
-            return Err(failed(layer::LayerError::WrongDiffId { expected: diff_id, found }).into());
-        }
+        let read = |source| ExecuteError::Fetch { diff_id, source };
+        let mut copied = Tee::new(stream.bytes, &mut writer);
+        let plain = layer::decompress(&mut copied).map_err(read)?;
+        let indexed = layer::index(plain, Limits::default(), io::sink()).map_err(failed)?;
+        // The end of the stream is where its digest is checked.
+        io::copy(&mut copied, &mut io::sink()).map_err(read)?;
+        drop(copied);
+        self.check(diff_id, indexed.diff_id)?;
         writer.commit(Some((stream.form.digest, stream.form.size)))?;
         self.store.add_blob_form(&diff_id, stream.form)?;
-        Ok(tree)
+        Ok(indexed.tree)
     }
 
     /// The plain tar of a layer, from whichever blob or directory there is.
@@ -182,8 +186,8 @@ impl<'a> Faces<'a> {
         let faces = self.store.layer(&diff_id);
         let form = faces.blobs.first().ok_or(ExecuteError::Missing { diff_id })?;
         let blob = self.store.open_blob(&form.digest, form.size)?;
-        Ok(layer::decompress(blob, form.compression)
-            .map_err(|source| ExecuteError::Layer { action: "open", diff_id, source })?)
+        let failed = |source| ExecuteError::Fetch { diff_id, source };
+        Ok(layer::decompress(blob).map_err(failed)?)
     }
 
     /// A blob of the layer in the wanted encoding; made if the store has none. A layer that is
@@ -192,11 +196,29 @@ impl<'a> Faces<'a> {
         let known = self.known(diff_id);
         let _making = known.making.lock().unwrap_or_else(PoisonError::into_inner);
         let faces = self.store.layer(&diff_id);
-        let wanted = |form: &&BlobForm| form.compression == encoding.compression;
+        let name = encoder_name(encoding);
+        let wanted = |form: &&BlobForm| form.made_by.as_deref() == Some(name.as_str());
         if let Some(form) = faces.blobs.iter().find(wanted) {
             return Ok(form.clone());
         }
         Ok(self.encode(diff_id, faces.dir, encoding)?)
+    }
+
+    /// A layer must be what its diff id says.
+    fn check(&self, expected: DiffId, found: DiffId) -> Result<(), ExecuteError> {
+        if expected == found {
+            return Ok(());
+        }
+        Err(ExecuteError::WrongLayer { expected, found })
+    }
+
+    /// Brings a layer into the store if it is not there.
+    pub(crate) fn bring(&self, diff_id: DiffId) -> Result<(), Failure> {
+        if self.store.layer(&diff_id).blobs.is_empty() {
+            let tree = self.fetch(diff_id)?;
+            self.store.put_tree(&diff_id, tree.encode())?;
+        }
+        Ok(())
     }
 
     fn encode(
@@ -207,21 +229,22 @@ impl<'a> Faces<'a> {
     ) -> Result<BlobForm, Failure> {
         let failed = |source| ExecuteError::Layer { action: "compress", diff_id, source };
         let mut writer = self.store.blob_writer(Hashing::ByCaller)?;
-        let written = match directory {
+        let (found, blob) = match directory {
             Some(directory) => {
                 let tree = self.tree(diff_id)?;
-                layer::write_directory(&directory, &tree, Some(encoding), &mut writer)
-                    .map_err(failed)?
+                let written = write_directory(&directory, &tree, encoding, &mut writer);
+                written.map(|written| (written.diff_id, written.blob)).map_err(failed)?
             }
-            None => layer::encode_tar(self.open_tar(diff_id)?, encoding, &mut writer)
-                .map_err(failed)?,
+            None => {
+                let tar = self.open_tar(diff_id)?;
+                let written = layer::encode_tar(tar, encoding, &mut writer);
+                written.map(|written| (written.diff_id, written.blob)).map_err(failed)?
+            }
         };
-        if written.diff_id != diff_id {
-            let found = written.diff_id;
-            return Err(failed(layer::LayerError::WrongDiffId { expected: diff_id, found }).into());
-        }
-        let (digest, size) = writer.commit(None)?;
-        let form = BlobForm { compression: encoding.compression, digest, size };
+        self.check(diff_id, found)?;
+        let (digest, size) = writer.commit(blob.map(|blob| (blob.digest, blob.size)))?;
+        let made_by = Some(encoder_name(encoding));
+        let form = BlobForm { compression: encoding.compression, digest, size, made_by };
         self.store.add_blob_form(&diff_id, form.clone())?;
         Ok(form)
     }

@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod faces;
 mod mount;
+mod reach;
 mod run;
 pub mod sandbox;
 mod schedule;
@@ -23,11 +24,12 @@ mod step;
 mod supplies;
 mod writers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 pub use chain::{Cell, Chain, Lost};
+pub use contents::encoder_name;
 pub use error::ExecuteError;
 pub use supplies::{BlobStream, FileTree, Files, Supplies};
 
@@ -40,6 +42,7 @@ use crate::layer::Encoding;
 use crate::planner::graph::StepId;
 use crate::planner::Plan;
 use encode::Encoders;
+use faces::Faces;
 use sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork};
 use schedule::Agenda;
 use writers::Writers;
@@ -119,4 +122,6 @@ pub struct Executor<'a> {
     vertexes: Mutex<BTreeMap<StepId, Vertex>>,
     /// In order of their coming; the first is the build's.
     failures: Mutex<Vec<Failure>>,
+    /// Notices that were given.
+    told: Mutex<BTreeSet<String>>,
 }

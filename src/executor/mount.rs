@@ -1,20 +1,23 @@
 //! `RUN --mount`: what the planner says becomes directories, memory and sockets for the sandbox.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Executor;
 use super::chain::Cell;
-use super::copy;
+use super::contents::{FilesOf, write_both};
 use super::error::ExecuteError;
 use super::sandbox::{Bind, SandboxMount};
 use super::supplies::FileTree;
-use crate::cache::Material;
-use crate::cache::store::{self, CacheMountLease};
+use crate::cache::{Material, RECORD_VERSION, Record};
+use crate::cache::store::{self, CacheMountLease, DirDraft};
 use crate::digest::DiffId;
 use crate::failure::Failure;
 use crate::layer;
 use crate::planner::op::{RunMount, RunOp, Sharing, Source};
+use crate::rooted::Root;
 use crate::tree::{Entry, Selected, Tree, TreePath};
 
 /// Where the sandbox finds the first agent socket, as BuildKit has it.
@@ -25,6 +28,8 @@ const SSH_SOCKET: &str = "/run/buildkit/ssh_agent.";
 pub(crate) struct Mounts {
     sandbox: Vec<SandboxMount>,
     env: Vec<(String, String)>,
+    /// Where writes to writable bind mounts go; thrown away with it.
+    scratch: Option<DirDraft>,
     /// Cache directories in use; other users may have to wait for them.
     leases: Vec<CacheMountLease>,
 }
@@ -33,6 +38,10 @@ impl Mounts {
     /// Lays out the mounts of a command.
     pub(crate) fn lay_out(executor: &Executor<'_>, run: &RunOp) -> Result<Self, Failure> {
         let mut mounts = Self::default();
+        let writes = |mount: &RunMount| matches!(mount, RunMount::Bind { writable: true, .. });
+        if run.mounts.iter().any(writes) {
+            mounts.scratch = Some(executor.input.store.draft_dir()?);
+        }
         if let Some(script) = &run.script {
             mounts.sandbox.push(SandboxMount::Secret {
                 target: run.args.first().cloned().unwrap_or_default(),
@@ -53,6 +62,11 @@ impl Mounts {
     /// For the sandbox.
     pub(crate) fn sandbox(&self) -> &[SandboxMount] {
         &self.sandbox
+    }
+
+    /// A directory that the sandbox may fill.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.as_ref().map_or(Path::new(""), DirDraft::fs)
     }
 
     /// Variables that mounts add.
@@ -105,7 +119,7 @@ impl Mounts {
         )?;
         if lease.is_fresh() {
             let seed = seed_lowers.as_ref().map(|(lowers, source)| (lowers.as_slice(), source.as_str()));
-            layer::fill_directory(lease.path(), seed, (*mode, *uid, *gid)).map_err(|source| {
+            seed_directory(lease.path(), seed, (*mode, *uid, *gid)).map_err(|source| {
                 ExecuteError::MountFiles { path: lease.path().to_owned(), source }
             })?;
         }
@@ -165,6 +179,23 @@ impl Mounts {
     }
 }
 
+/// Gives a fresh cache directory its mode, its owner and its first content.
+fn seed_directory(
+    directory: &Path,
+    seed: Option<(&[PathBuf], &str)>,
+    (mode, uid, gid): (u32, u32, u32),
+) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some((lowers, source)) = seed {
+        // Bottom first: what is higher replaces what is lower.
+        for lower in lowers.iter().rev() {
+            Root::open(lower)?.copy_into(&TreePath::clean(source), directory)?;
+        }
+    }
+    std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
+}
+
 fn target(mount: &SandboxMount) -> &str {
     match mount {
         SandboxMount::Bind(bind) => &bind.target,
@@ -180,7 +211,7 @@ impl Executor<'_> {
         &self,
         from: &Source,
         source: &str,
-    ) -> Result<Vec<std::path::PathBuf>, Failure> {
+    ) -> Result<Vec<PathBuf>, Failure> {
         match from {
             Source::Step(id) => self.faces.lowers(&self.output(*id)),
             Source::Context(name) => {
@@ -213,14 +244,27 @@ impl Executor<'_> {
         if let Some(record) = self.probe(&material.key()) {
             return Ok(record.diff_id);
         }
-        let contents = copy::FilesOf(Arc::clone(&files));
+        let contents = FilesOf(Arc::clone(&files));
         let draft = self.input.store.draft_dir()?;
-        let written = layer::write_both(tree.entries(), &contents, draft.fs()).map_err(|source| {
+        let written = write_both(tree.entries(), &contents, draft.fs()).map_err(|source| {
             ExecuteError::Snapshot { name: format!("context {name}"), source }
         })?;
         self.faces.keep_tree(written.diff_id, written.tree)?;
         self.input.store.keep_dir(&written.diff_id, draft)?;
-        self.keep_layer_record(&material, written.diff_id, written.size, name)?;
+        let record = Record {
+            version: RECORD_VERSION,
+            key: material.key(),
+            operation: None,
+            diff_id: written.diff_id,
+            size: written.size,
+            blobs: Vec::new(),
+            tree: None,
+            name: format!("context {name}"),
+            cost_ms: 0,
+            platform: String::new(),
+            material,
+        };
+        self.input.store.commit(record)?;
         Ok(written.diff_id)
     }
 }

@@ -1,5 +1,6 @@
 //! RUN: mounts laid out, command in the sandbox, changes frozen.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use super::Executor;
 use super::chain::{Cell, Chain, Lost};
 use super::error::ExecuteError;
 use super::mount::Mounts;
-use super::sandbox::{Exit, SandboxNetwork, SandboxSpec};
-use super::snapshot::{self, Frozen};
+use super::sandbox::{self, Exit, SandboxNetwork, SandboxSpec};
+use super::snapshot::{self, FreezeOptions, Frozen};
 use super::step::{Made, Receipt};
 use crate::cache::store::DirDraft;
 use crate::event::{Activity, Stream};
@@ -49,14 +50,24 @@ impl Executor<'_> {
             return Ok(Made::Known(record));
         }
         let lowers = self.faces.lowers(base)?;
-        let mounts = Mounts::lay_out(self, step, run)?;
+        let mounts = Mounts::lay_out(self, run)?;
         let draft = self.input.store.draft_dir()?;
         let spec = self.spec(run, &mounts, lowers.clone(), &draft);
-        let exit = self.input.sandbox.run(
+        let outcome = self.input.sandbox.run(
             &spec,
-            &mut |stream: Stream, bytes: &[u8]| activity.output(stream, bytes),
+            &mut |stream, bytes: &[u8]| {
+                let stream = match stream {
+                    sandbox::Stream::Stdout => Stream::Stdout,
+                    sandbox::Stream::Stderr => Stream::Stderr,
+                };
+                activity.output(stream, bytes);
+            },
             self.input.cancel,
         )?;
+        for notice in outcome.notices {
+            self.notice_once(notice.to_string());
+        }
+        let exit = outcome.exit;
         if self.input.cancel.is_cancelled() {
             return Err(ExecuteError::Cancelled.into());
         }
@@ -65,9 +76,9 @@ impl Executor<'_> {
             return Err(ExecuteError::Run { command, exit }.into());
         }
         drop(mounts);
-        let frozen = snapshot::freeze(draft.fs(), &lowers, step.epoch).map_err(|source| {
-            ExecuteError::Snapshot { name: step.name.clone(), source }
-        })?;
+        let options = FreezeOptions { epoch: step.epoch, recorded: None };
+        let frozen =
+            snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
         Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
     }
 
@@ -152,6 +163,7 @@ impl Executor<'_> {
             lowers,
             upper: draft.fs().to_owned(),
             work: draft.work().to_owned(),
+            scratch: mounts.scratch().to_owned(),
             args: run.args.clone(),
             env,
             cwd: run.cwd.clone(),
@@ -183,7 +195,7 @@ impl Executor<'_> {
         let super::writers::Job { step, run, cell, mut receipt } = job;
         let step = self.input.plan.graph.step(step);
         let FrozenRun { frozen, draft } = run;
-        let outcome = frozen.write(step.epoch).map_err(|source| ExecuteError::Snapshot {
+        let outcome = frozen.write(None, io::sink()).map_err(|source| ExecuteError::Snapshot {
             name: step.name.clone(),
             source,
         });

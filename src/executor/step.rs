@@ -94,7 +94,7 @@ impl Executor<'_> {
     ) -> Result<(Arc<Cell>, Outcome), Failure> {
         let made = match &step.op {
             Op::Run(run) => self.run(step, run, base, activity, &mut receipt)?,
-            Op::Copy(copy) => self.copy(step, copy, base, activity, &mut receipt)?,
+            Op::Copy(copy) => self.copy(step, copy, base, &mut receipt)?,
             Op::Workdir(workdir) => self.workdir(step, workdir, base, &mut receipt)?,
             Op::Scratch | Op::Image(_) => return Ok((base_cell(base)?, Outcome::Done)),
         };
@@ -143,12 +143,22 @@ impl Executor<'_> {
                 platform: step.platform.to_string(),
                 material: material.clone(),
             };
-            self.keep_record(step, record)?;
+            self.keep(step, record)?;
         }
         Ok(())
     }
 
     /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
+    /// Keeps a record. What `--no-cache` made takes the place of what was there.
+    fn keep(&self, step: &Step, record: Record) -> Result<(), Failure> {
+        if step.no_cache {
+            self.input.store.replace_record(record)?;
+        } else {
+            self.input.store.commit(record)?;
+        }
+        Ok(())
+    }
+
     fn claim(&self, step: &Step, key: &Key) -> Result<Option<Claim>, Failure> {
         if step.no_cache {
             return Ok(None);

@@ -10,7 +10,7 @@ use super::supplies::Outside;
 use crate::digest::{Digest, DiffId};
 use crate::executor::Supplies;
 use crate::export::BlobSource;
-use crate::failure::Failure;
+use crate::failure::{Explain, Failure};
 use crate::image::Descriptor;
 use crate::reference::Reference;
 
@@ -71,10 +71,15 @@ impl BlobSource for Blobs<'_> {
     }
 }
 
+/// A room's error inside an I/O error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Told(Box<dyn Explain>);
+
 /// A failure as an I/O error, for traits that speak of those.
 pub(super) fn into_io(failure: Failure) -> io::Error {
     match failure {
-        Failure::Room(error) => io::Error::other(error),
+        Failure::Room(error) => io::Error::other(Told(error)),
         Failure::Diagnosed(_) => io::Error::from(io::ErrorKind::InvalidInput),
     }
 }

@@ -1,100 +1,102 @@
 //! Records: in the store first, then in the caches that runners share.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
-use crate::cache::remote::Remote;
-use crate::cache::{Key, Record, Store};
-use crate::digest::DiffId;
+use crate::cache::remote::{Found, Remotes};
+use crate::cache::{Key, Material, Record, Store};
+use crate::digest::{DiffId, VerifiedReader};
 use crate::event::Reporter;
 use crate::executor::{BlobStream, Records};
 use crate::failure::Failure;
 use crate::planner::ports::CacheProbe;
+use crate::reference::Reference;
+
+/// The largest tree index that is fetched, in bytes.
+const TREE_BYTES_MAX: u64 = 256 << 20;
+
+/// The material under which the tree index of a layer is shared: so that a base image need not be
+/// fetched to be copied onto.
+pub(super) fn tree_material(diff_id: &DiffId) -> Material {
+    Material::new("tree").with("layer", diff_id.to_string())
+}
 
 /// Records of a store and of shared caches.
+#[derive(Debug)]
 pub(super) struct Caches<'a> {
     store: &'a Store,
     reporter: &'a Reporter,
-    /// `--cache-from`, in order.
-    remotes: Vec<Box<dyn Remote>>,
-    /// Records that came from a shared cache: which one has their layers.
-    found: Mutex<BTreeMap<DiffId, (usize, Record)>>,
-    /// Shared caches that failed once are not asked again.
-    broken: Mutex<Vec<bool>>,
-}
-
-impl std::fmt::Debug for Caches<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Caches").finish_non_exhaustive()
-    }
+    remotes: Remotes,
+    /// Layers that a shared cache has.
+    found: Mutex<BTreeMap<DiffId, Found>>,
 }
 
 impl<'a> Caches<'a> {
     /// A store and shared caches.
-    pub(super) fn new(
-        store: &'a Store,
-        reporter: &'a Reporter,
-        remotes: Vec<Box<dyn Remote>>,
-    ) -> Self {
-        let broken = Mutex::new(vec![false; remotes.len()]);
-        Self { store, reporter, remotes, found: Mutex::default(), broken }
+    pub(super) fn new(store: &'a Store, reporter: &'a Reporter, remotes: Remotes) -> Self {
+        Self { store, reporter, remotes, found: Mutex::default() }
     }
 
-    fn from_remotes(&self, key: &Key) -> Option<Record> {
-        for (number, remote) in self.remotes.iter().enumerate() {
-            if self.broken.lock().unwrap_or_else(PoisonError::into_inner)[number] {
-                continue;
-            }
-            match remote.get(key) {
-                Ok(Some(record)) => {
-                    let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-                    found.insert(record.diff_id, (number, record.clone()));
-                    return Some(record);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.broken.lock().unwrap_or_else(PoisonError::into_inner)[number] = true;
-                    self.reporter
-                        .notice(format!("cache {} is not used: {error}", remote.describe()));
-                }
-            }
-        }
-        None
+    fn learn(&self, found: Found) -> Record {
+        let record = found.record.clone();
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(record.diff_id, found);
+        record
+    }
+
+    fn known(&self, diff_id: &DiffId) -> Option<Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(diff_id).cloned()
     }
 
     /// Opens a layer that a shared cache has.
     pub(super) fn open(&self, diff_id: &DiffId) -> Result<Option<BlobStream>, Failure> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(diff_id).cloned();
-        let Some((number, record)) = found else { return Ok(None) };
-        let Some(form) = record.blobs.first() else { return Ok(None) };
-        let bytes = self.remotes[number].open(form)?;
+        let Some(found) = self.known(diff_id) else { return Ok(None) };
+        let Some(form) = found.record.blobs.first() else { return Ok(None) };
+        let bytes = found.remote.open_blob(form)?;
+        let bytes = Box::new(VerifiedReader::new(bytes, form.digest, form.size));
         Ok(Some(BlobStream { form: form.clone(), bytes }))
     }
 
     /// The record by which a layer came from a shared cache, and the repository that has its blob.
-    pub(super) fn shared(&self, diff_id: &DiffId) -> Option<(Record, Option<crate::reference::Reference>)> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, record) = found.get(diff_id)?;
-        Some((record.clone(), self.remotes[*number].repository()))
+    pub(super) fn shared(&self, diff_id: &DiffId) -> Option<(Record, Option<Reference>)> {
+        let found = self.known(diff_id)?;
+        Some((found.record, found.remote.location()))
     }
 
     /// The tree index of a layer, if a shared cache has it.
     pub(super) fn tree(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
-        let key = crate::cache::remote::tree_key(diff_id);
-        let from = self.shared(diff_id).map(|(record, _)| record);
-        let record = match from {
-            Some(record) if record.tree.is_some() => record,
-            _ if self.remotes.is_empty() => return None,
-            _ => self.from_remotes(&key)?,
+        if self.remotes.is_empty() {
+            return None;
+        }
+        let known = self.known(diff_id).filter(|found| found.record.tree.is_some());
+        let found = match known {
+            Some(found) => found,
+            None => self.remotes.probe(&tree_material(diff_id).key())?,
         };
-        let number = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(diff_id)?.0;
-        self.remotes[number].read_tree(&record)
+        let form = found.record.tree.as_ref().filter(|form| form.size <= TREE_BYTES_MAX)?;
+        let bytes = found.remote.open_blob(form).ok()?;
+        let mut bytes = VerifiedReader::new(bytes, form.digest, form.size);
+        let mut tree = Vec::new();
+        bytes.read_to_end(&mut tree).ok()?;
+        Some(tree)
+    }
+
+    fn tell(&self) {
+        for warning in self.remotes.take_warnings() {
+            self.reporter.notice(warning);
+        }
     }
 }
 
 impl CacheProbe for Caches<'_> {
     fn probe(&self, key: &Key) -> Option<Record> {
-        self.store.record(key).or_else(|| self.from_remotes(key))
+        if let Some(record) = self.store.record(key) {
+            return Some(record);
+        }
+        let found = self.remotes.probe(key);
+        self.tell();
+        found.map(|found| self.learn(found))
     }
 
     fn probe_all(&self, keys: &[Key]) -> Vec<Option<Record>> {
@@ -102,25 +104,15 @@ impl CacheProbe for Caches<'_> {
         if self.remotes.is_empty() {
             return records;
         }
-        // Round trips overlap; eight at once is polite to a registry.
-        let missing: Vec<usize> =
-            (0..keys.len()).filter(|index| records[*index].is_none()).collect();
-        let share = missing.len().div_ceil(8).max(1);
-        let found: Vec<(usize, Option<Record>)> = std::thread::scope(|scope| {
-            let threads: Vec<_> = missing
-                .chunks(share)
-                .map(|part| {
-                    scope.spawn(move || {
-                        part.iter()
-                            .map(|index| (*index, self.from_remotes(&keys[*index])))
-                            .collect::<Vec<_>>()
-                    })
-                })
-                .collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-        });
-        for (index, record) in found {
-            records[index] = record;
+        let pairs = keys.iter().zip(&records);
+        let missing: Vec<Key> =
+            pairs.filter(|(_, record)| record.is_none()).map(|(key, _)| *key).collect();
+        let mut found = self.remotes.probe_all(&missing);
+        self.tell();
+        for (record, key) in records.iter_mut().zip(keys) {
+            if record.is_none() {
+                *record = found.remove(key).map(|found| self.learn(found));
+            }
         }
         records
     }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::PipelineError;
 use super::fetch::Fetches;
 use crate::cache::Store;
+use crate::context::git::is_git_url;
+use crate::context::http::is_http_url;
 use crate::context::{self, IgnoreSource, LocalContext};
 use crate::digest::ContentDigest;
 use crate::event::{Outcome, Reporter};
@@ -88,8 +90,8 @@ impl<'a> Contexts<'a> {
             return Ok(self.main.clone());
         }
         let Some(value) = self.named.get(name) else { return Ok(None) };
-        if context::is_git_url(value) || context::is_http_url(value) {
-            return Ok(Some(self.fetches.context(value)?));
+        if is_git_url(value) || is_http_url(value) {
+            return Ok(Some(Arc::new(self.fetches.context(value)?)));
         }
         let directory = PathBuf::from(value);
         let index = self.store.context_index_path(&directory);

@@ -19,7 +19,7 @@ use crate::context::{IgnoreSource, LocalContext, Modes, Wanted};
 use crate::digest::{ContentDigest, hex};
 use crate::executor::{FileTree, Files};
 use crate::failure::{Explain, Failure};
-use crate::layer;
+use crate::layer::{self, ApplyOptions, LayerError, Limits, OverlayXattr, Ownership};
 use crate::planner::op::CopyInput;
 use crate::tree::{Entry, Kind, Tree, TreePath, View};
 
@@ -84,7 +84,18 @@ impl Unpack for UnpackLayer {
         _format: Format,
         directory: &Path,
     ) -> Result<(), Box<dyn Explain>> {
-        layer::extract_archive(archive, directory).map_err(|error| Box::new(error) as Box<dyn Explain>)
+        let options = ApplyOptions {
+            overlay: OverlayXattr::User,
+            lowers: &[],
+            lower_view: &View::new(),
+            ownership: Ownership::Current,
+            clamp: None,
+            limits: Limits::default(),
+        };
+        let boxed = |error| Box::new(error) as Box<dyn Explain>;
+        // SAFETY of types only: the archive is read on this thread.
+        let plain = decompress_here(archive).map_err(|source| boxed(LayerError::Read { source }))?;
+        layer::apply(plain, directory, &options).map_err(boxed)
     }
 }
 

@@ -88,6 +88,7 @@ impl<'a> Images<'a> {
             compression,
             digest: descriptor.digest,
             size: descriptor.size,
+            made_by: None,
         };
         Ok(Some(BlobStream { form, bytes }))
     }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::error::PipelineError;
 use super::fetch::{Fetched, Fetches};
-use super::request::{BuildRequest, ContextSpec, DockerfileSpec};
+use super::request::{BuildRequest, ContextSpec, DockerfileSpec, EpochSpec};
 use crate::cache::Store;
 use crate::clock::Epoch;
-use crate::context::{
-    IgnoreSource, LocalContext,
-};
+use crate::context::dockerfile::{DOCKERFILE_BYTES_MAX, FoundDockerfile, find_dockerfile};
+use crate::context::{IgnoreSource, LocalContext, git};
 use crate::diagnostic::SourceFile;
 use crate::event::{Outcome, Reporter};
 use crate::failure::Failure;
@@ -76,7 +75,10 @@ fn local(
     };
     let index = store.context_index_path(directory);
     let context = LocalContext::open(directory, ignore, Some(index))?;
-    let committed = context::commit_time(directory);
+    let committed = match request.epoch {
+        EpochSpec::Git => git::head_time(directory, &request.environment)?.map(Epoch),
+        EpochSpec::Base | EpochSpec::Fixed(_) | EpochSpec::Now => None,
+    };
     finish(found, Some(context), committed)
 }
 
@@ -104,10 +106,7 @@ fn from_fetched(
                     .into());
                 }
             };
-            let directory = context.directory().to_owned();
-            let found = definition(reporter, || {
-                Ok(context::find_dockerfile_within(&directory, file)?)
-            })?;
+            let found = definition(reporter, || Ok(context.dockerfile(file)?))?;
             finish(found, Some(context), committed)
         }
     }
@@ -150,6 +149,6 @@ fn finish(
     context: Option<LocalContext>,
     committed: Option<Epoch>,
 ) -> Result<Loaded, Failure> {
-    let source = parser::parse_bytes(&found.name, &found.bytes)?;
+    let source = parser::parse_bytes(&found.name, found.bytes).map_err(|wrong| *wrong)?;
     Ok(Loaded { source, context: context.map(Arc::new), committed })
 }

@@ -94,7 +94,7 @@ fn options(request: &BuildRequest) -> Options {
         },
         hosts: hosts.collect(),
         shm_size: run.shm_size.unwrap_or(SHM_BYTES),
-        limits: run.limits(),
+        limits: run.limits.clone(),
         step_timeout: run.step_timeout,
         allow_network_host: allows(&Entitlement::NetworkHost),
         allow_insecure: allows(&Entitlement::SecurityInsecure),

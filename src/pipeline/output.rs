@@ -14,7 +14,7 @@ use crate::cache::BlobForm;
 use crate::clock::Epoch;
 use crate::digest::DiffId;
 use crate::event::{Activity, Outcome};
-use crate::executor::Executor;
+use crate::executor::{self, Executor};
 use crate::export::{
     self, Destination, ExportImage, ExportLayer, ExportSet, LayoutForm, OutputKind, OutputSpec,
     PushMode, RootfsSource, Style,
@@ -30,7 +30,7 @@ use crate::reference::Reference;
 pub(super) fn main_encoding(request: &BuildRequest) -> Option<Encoding> {
     match request.outputs.iter().find(|output| wants_blobs(output)) {
         Some(output) => Some(encoding(output)),
-        None if request.outputs.is_empty() => Some(Encoding::default()),
+        None if request.outputs.is_empty() => Some(Encoding::usual(Compression::Gzip)),
         None => None,
     }
 }
@@ -43,7 +43,7 @@ fn encoding(output: &OutputSpec) -> Encoding {
     let compression = output.compression.unwrap_or(Compression::Gzip);
     match output.compression_level {
         Some(level) => Encoding::with_level(compression, i64::from(level)),
-        None => Encoding::of(compression),
+        None => Encoding::usual(compression),
     }
 }
 
@@ -189,7 +189,7 @@ impl Exporter<'_> {
 
     /// A blob of one of our layers: made here, or in a shared cache by the same encoder.
     fn form(&self, diff_id: DiffId, encoding: Encoding) -> Result<BlobForm, Failure> {
-        let name = encoding.name();
+        let name = executor::encoder_name(encoding);
         let shared = self.street.caches.shared(&diff_id).and_then(|(record, _)| {
             record.blobs.into_iter().find(|form| form.made_by.as_deref() == Some(name.as_str()))
         });
@@ -376,7 +376,7 @@ fn result(street: &Street<'_>, set: &ExportSet) -> BuildResult {
 impl RootfsSource for Exporter<'_> {
     fn tar(&self, image: usize, prefix: &str, out: &mut dyn Write) -> io::Result<()> {
         let chain = &self.chains[image];
-        self.executor.flatten(chain, prefix, out).map_err(into_io)
+        self.executor.write_tar(chain, prefix, out).map_err(into_io)
     }
 
     fn extract(&self, image: usize, directory: &Path) -> io::Result<()> {

@@ -1,8 +1,10 @@
 //! What the executor needs from outside, from the rooms that have it.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use super::caches::Caches;
 use super::contexts::Contexts;
@@ -27,6 +29,13 @@ pub(super) struct Outside<'a> {
     pub(super) fetches: &'a Fetches<'a>,
     pub(super) secrets: &'a BTreeMap<String, SecretSource>,
     pub(super) ssh: &'a BTreeMap<String, Vec<PathBuf>>,
+}
+
+/// Opens a regular file; anything else would block or never end.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file =
+        File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 impl Supplies for Outside<'_> {
@@ -61,7 +70,7 @@ impl Supplies for Outside<'_> {
                     source,
                 };
                 // A FIFO or a device must not block or be read for ever.
-                let file = crate::context::open_regular(path).map_err(failed)?;
+                let file = open_regular(path).map_err(failed)?;
                 file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
                 if bytes.len() as u64 > SECRET_BYTES_MAX {
                     return Err(PipelineError::SecretSize { id: id.to_owned() }.into());

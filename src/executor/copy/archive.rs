@@ -1,6 +1,6 @@
 //! ADD of archives: recognised by content, extracted aside, then placed like any tree.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::CopyError;
@@ -8,7 +8,8 @@ use crate::cache::Store;
 use crate::cache::store::DirDraft;
 use crate::executor::supplies::Files;
 use crate::failure::Failure;
-use crate::layer;
+use crate::executor::contents::{lower_options, open_archive};
+use crate::layer::{self, Limits};
 use crate::rooted::Root;
 use crate::tree::{Tree, TreePath, View};
 
@@ -24,7 +25,7 @@ struct ExtractedFiles(Arc<Root>);
 
 impl Files for ExtractedFiles {
     fn open(&self, path: &TreePath) -> std::io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(self.0.open_file(path)?))
+        Ok(Box::new(self.0.open_file(path.as_bytes())?))
     }
 }
 
@@ -48,11 +49,12 @@ pub(super) fn extract(
     path: &TreePath,
 ) -> Result<Option<Extracted>, Failure> {
     let failed = |source| CopyError::Archive { path: path.clone(), source };
-    let Some(tar) = layer::open_archive(open()?).map_err(failed)? else { return Ok(None) };
-    let tree = layer::index(tar).map_err(failed)?;
-    let Some(tar) = layer::open_archive(open()?).map_err(failed)? else { return Ok(None) };
+    let read = |source| CopyError::Read { path: path.clone(), source };
+    let Some(tar) = open_archive(open()?).map_err(read)? else { return Ok(None) };
+    let tree = layer::index(tar, Limits::default(), io::sink()).map_err(failed)?.tree;
+    let Some(tar) = open_archive(open()?).map_err(read)? else { return Ok(None) };
     let scratch = store.draft_dir()?;
-    layer::apply(tar, scratch.fs(), &layer::ApplyOptions::lower(&View::new(), &[]))
+    layer::apply(tar, scratch.fs(), &lower_options(&View::new(), &[]))
         .map_err(failed)?;
     let root = Root::open(scratch.fs()).map_err(|source| CopyError::Scratch { source })?;
     Ok(Some(Extracted { tree: Arc::new(tree), root: Arc::new(root), _scratch: scratch }))

@@ -16,12 +16,12 @@ use source::Sources;
 
 use super::Executor;
 use super::chain::Chain;
+use super::contents::{PLAIN, encoder_name, write_both};
 use super::error::ExecuteError;
 use super::step::{Made, Receipt};
 use crate::cache::store::Hashing;
 use crate::cache::{BlobForm, Material};
 use crate::digest::{ContentDigest, Digest};
-use crate::event::Activity;
 use crate::failure::Failure;
 use crate::layer;
 use crate::pattern::Ignore;
@@ -64,10 +64,9 @@ impl Executor<'_> {
         step: &Step,
         op: &CopyOp,
         base: &Chain,
-        activity: &Activity,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        let sources = Sources::gather(self, op)?;
+        let mut sources = Sources::gather(self, op)?;
         let below = if op.link { None } else { Some(self.faces.view(base)?) };
         let owner = match (&op.chown, &below) {
             (None, _) => None,
@@ -82,9 +81,9 @@ impl Executor<'_> {
             chmod: op.chmod.as_ref(),
             epoch: step.epoch,
         })?;
-        sources.place(op, excludes(op)?.as_ref(), &mut placer)?;
+        sources.place(self, op, excludes(op)?.as_ref(), &mut placer)?;
         let placed = placer.finish();
-        self.write_placed(step, &placed, &sources, activity, receipt)
+        self.write_placed(step, &placed, &sources, receipt)
     }
 
     /// Makes a directory and what leads to it, owned by the user in force.
@@ -93,7 +92,6 @@ impl Executor<'_> {
         step: &Step,
         op: &WorkdirOp,
         base: &Chain,
-        activity: &Activity,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
         let view = self.faces.view(base)?;
@@ -115,7 +113,7 @@ impl Executor<'_> {
         })?;
         placer.make_destination()?;
         let placed = placer.finish();
-        self.write_placed(step, &placed, &Sources::none(), activity, receipt)
+        self.write_placed(step, &placed, &Sources::none(), receipt)
     }
 
     fn owner(&self, view: &View, owner: &str) -> Result<Owner, CopyError> {
@@ -129,7 +127,6 @@ impl Executor<'_> {
         step: &Step,
         placed: &[Placed],
         sources: &Sources,
-        activity: &Activity,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
         let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
@@ -148,21 +145,28 @@ impl Executor<'_> {
         };
         let (written, blob) = match (&draft, self.input.options.encoding) {
             (Some(draft), _) => {
-                let written = layer::write_both(tree.entries(), &contents, draft.fs())
-                    .map_err(failed)?;
+                let written =
+                    write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
                 (written, None)
             }
             (None, encoding) => {
-                let encoding = encoding.unwrap_or(layer::Encoding::UNCOMPRESSED);
+                let encoding = encoding.unwrap_or(PLAIN);
                 let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
-                let written =
-                    layer::write_layer(tree.entries(), &contents, Some(encoding), &mut writer)
-                        .map_err(failed)?;
-                let (digest, size) = writer.commit(None)?;
-                (written, Some(BlobForm { compression: encoding.compression, digest, size }))
+                let written = layer::write_layer(
+                    tree.entries(),
+                    &contents,
+                    step.epoch,
+                    Some(encoding),
+                    &mut writer,
+                )
+                .map_err(failed)?;
+                let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
+                let (digest, size) = writer.commit(blob)?;
+                let made_by = Some(encoder_name(encoding));
+                let compression = encoding.compression;
+                (written, Some(BlobForm { compression, digest, size, made_by }))
             }
         };
-        let _ = activity;
         let diff_id = written.diff_id;
         self.faces.keep_tree(diff_id, written.tree)?;
         if let Some(form) = blob {

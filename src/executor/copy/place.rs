@@ -70,6 +70,11 @@ impl<'a> Placer<'a> {
         Ok(Self { destination, resolved, placed: BTreeMap::new() })
     }
 
+    /// Makes the destination itself a directory: WORKDIR.
+    pub(crate) fn make_destination(&mut self) -> Result<(), CopyError> {
+        self.make_directories(&self.resolved.clone())
+    }
+
     /// Places one source: a file under its name or in its directory, a directory by its contents.
     pub(crate) fn place(&mut self, source: &Named<'_>) -> Result<(), CopyError> {
         let standing = self.standing(&self.resolved);
@@ -79,7 +84,7 @@ impl<'a> Placer<'a> {
             return self.place_contents(source, &self.resolved.clone());
         }
         let target = if into_directory {
-            self.resolved.join_name(&source.name)
+            self.resolved.join_name(source.named.name())
         } else {
             self.resolved.clone()
         };

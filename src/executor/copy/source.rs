@@ -1,9 +1,7 @@
 //! The trees that a COPY reads, and the way to their contents.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::CopyError;
@@ -17,7 +15,7 @@ use crate::executor::chain::{Chain, Lost};
 use crate::executor::error::ExecuteError;
 use crate::executor::supplies::{FileTree, Files};
 use crate::failure::Failure;
-use crate::layer::{self, Contents};
+use crate::layer::{Contents, Limits, Spool};
 use crate::pattern::{DeepGlob, Ignore};
 use crate::planner::op::{CopyInput, CopyOp, Source, Unpack};
 use crate::rooted::Root;
@@ -249,8 +247,8 @@ impl Sources {
                 }
             }
         }
-        for (diff_id, wanted) in picks {
-            opener.pick(executor, diff_id, wanted)?;
+        for (number, (diff_id, wanted)) in picks.into_iter().enumerate() {
+            opener.pick(executor, (number, diff_id), wanted)?;
         }
         Ok(opener)
     }
@@ -305,14 +303,14 @@ pub(super) struct Opener {
     files: BTreeMap<usize, Arc<dyn Files>>,
     roots: BTreeMap<DiffId, Arc<Root>>,
     stored: BTreeMap<(usize, TreePath), Stored>,
-    /// Scratch directories that hold spooled files; removed when dropped.
-    spools: Vec<DirDraft>,
+    /// Files that were read out of blobs, and the directory they are in.
+    spool: Option<(Spool, DirDraft)>,
 }
 
 /// Where a file of a layer is.
 enum Stored {
     In(Arc<Root>, TreePath),
-    Spooled(PathBuf),
+    Spooled(usize, TreePath),
 }
 
 impl Opener {
@@ -325,40 +323,44 @@ impl Opener {
         Ok(root)
     }
 
-    /// Reads the wanted files out of a blob into scratch files.
+    /// Reads the wanted files out of the blob of a layer, in one pass.
     fn pick(
         &mut self,
         executor: &Executor<'_>,
-        diff_id: DiffId,
+        (number, diff_id): (usize, DiffId),
         wanted: BTreeMap<TreePath, (usize, TreePath)>,
     ) -> Result<(), Failure> {
-        let spool = executor.input.store.draft_dir()?;
+        let mut spool = match self.spool.take() {
+            Some(spool) => spool,
+            None => {
+                let draft = executor.input.store.draft_dir()?;
+                let scratch = |source| CopyError::Scratch { source };
+                (Spool::new(tempfile::tempfile_in(draft.fs()).map_err(scratch)?), draft)
+            }
+        };
         let tar = executor.faces.open_tar(diff_id)?;
         let paths: BTreeSet<TreePath> = wanted.keys().cloned().collect();
-        let mut count = 0_usize;
-        layer::pick(tar, &paths, |path, content: &mut dyn Read| {
-            let file = spool.fs().join(count.to_string());
-            count += 1;
-            let mut out = File::create(&file)?;
-            io::copy(content, &mut out)?;
-            out.flush()?;
-            if let Some(key) = wanted.get(path) {
-                self.stored.insert(key.clone(), Stored::Spooled(file));
-            }
-            Ok(())
-        })
-        .map_err(|source| ExecuteError::Layer { action: "read", diff_id, source })?;
-        self.spools.push(spool);
+        spool
+            .0
+            .pick(number, tar, Limits::default(), &paths)
+            .map_err(|source| ExecuteError::Layer { action: "read", diff_id, source })?;
+        for (stored, key) in wanted {
+            self.stored.insert(key, Stored::Spooled(number, stored));
+        }
+        self.spool = Some(spool);
         Ok(())
     }
 
-    fn open_at(&self, number: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send>> {
+    fn open_at(&self, number: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
         if let Some(files) = self.files.get(&number) {
             return files.open(path);
         }
         match self.stored.get(&(number, path.clone())) {
-            Some(Stored::In(root, stored)) => Ok(Box::new(root.open_file(stored)?)),
-            Some(Stored::Spooled(file)) => Ok(Box::new(File::open(file)?)),
+            Some(Stored::In(root, stored)) => Ok(Box::new(root.open_file(stored.as_bytes())?)),
+            Some(Stored::Spooled(layer, path)) => match &self.spool {
+                Some((spool, _)) => Ok(Box::new(spool.open(*layer, path)?)),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -371,7 +373,7 @@ pub(super) struct PlacedContents<'a> {
 }
 
 impl Contents for PlacedContents<'_> {
-    fn open(&self, path: &TreePath) -> io::Result<Box<dyn Read + Send>> {
+    fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
         match self.origins.get(path) {
             Some((number, source)) => self.opener.open_at(*number, source),
             None => Err(io::ErrorKind::NotFound.into()),
