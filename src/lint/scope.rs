@@ -253,12 +253,12 @@ impl Reader<'_, '_> {
     fn arg(&mut self, arg: &Arg) {
         let name = &arg.name.raw;
         let given = self.build_args.get(name).cloned();
-        let value = given.or_else(|| match &arg.default {
-            Some(default) => self.word(default),
-            None => {
-                let global = self.global.set.get(name).map(String::as_str);
-                global.or(platform_arg(name)).map(str::to_owned)
+        let value = given.or_else(|| {
+            if let Some(default) = &arg.default {
+                return self.word(default);
             }
+            let global = self.global.set.get(name).map(String::as_str);
+            global.or(platform_arg(name)).map(str::to_owned)
         });
         self.variables.declared.insert(name.clone());
         if let Some(value) = value {
