@@ -100,6 +100,8 @@ fn every_rule_has_a_page_named_after_it() {
         let url = format!("https://docs.docker.com/go/dockerfile/rule/{kebab}/");
         assert_eq!(rule.url, Some(url.as_str()));
     }
+    assert!(RULES.iter().all(|one| rule(one.name).is_some()));
+    assert!(rule("lint").is_none());
     let names: BTreeSet<&str> = RULES.iter().map(|rule| rule.name).collect();
     assert_eq!(names.len(), RULES.len());
 }
