@@ -17,7 +17,9 @@ mod apply;
 mod assemble;
 pub mod compress;
 mod error;
+mod flatten;
 mod index;
+mod pick;
 pub mod tar;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -29,6 +31,11 @@ pub use apply::{ApplyOptions, OverlayXattr, Ownership, apply};
 pub use compress::blocks::BlobInfo;
 pub use compress::{CODEC_VERSION, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, Encoding, decompress};
 pub use error::LayerError;
+pub use flatten::Flatten;
 pub use index::{Indexed, index};
+pub use pick::{Spool, pick};
 pub use tar::Limits;
 pub use write::{Contents, Encoded, Written, encode_tar, write_layer};
+
+/// A plain tar, open for reading.
+pub type Opened<'a> = Box<dyn std::io::Read + Send + 'a>;

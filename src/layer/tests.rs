@@ -34,7 +34,7 @@ fn paths(tree: &Tree) -> Vec<String> {
 
 /// Entries and their contents, files of up to a few blocks.
 fn layer() -> impl Strategy<Value = (Vec<Entry>, Memory)> {
-    let data = prop::collection::vec(any::<u8>(), 0..1500);
+    let data = (0_usize..1500, any::<u8>()).prop_map(|(size, byte)| vec![byte; size]);
     (trees::tree(), prop::collection::vec(data, 24)).prop_map(|(tree, data)| {
         let mut memory = Memory::default();
         let mut entries = tree.entries().to_vec();
@@ -366,4 +366,97 @@ fn what_is_after_the_end_is_hashed_and_not_read() {
     assert_eq!(indexed.size, longer.len() as u64);
     let empty = index(&b""[..], Limits::default(), io::sink()).unwrap();
     assert_eq!(empty.tree, Tree::default());
+}
+
+/// Layers as tars, and the view of them.
+fn chain(layers: &[Vec<u8>]) -> crate::tree::View {
+    let trees: Vec<_> = layers
+        .iter()
+        .map(|tar| std::sync::Arc::new(read(tar).unwrap()))
+        .collect();
+    crate::tree::View::merge(&trees)
+}
+
+fn two_layers() -> [Vec<u8>; 2] {
+    [
+        Archive::default()
+            .entry(&directory("a"), b"")
+            .entry(&file("a/f", b"old"), b"old")
+            .entry(&file("a/g", b"kept"), b"kept")
+            .entry(&hardlink("a/h", "a/g"), b"")
+            .entry(&directory("run"), b"")
+            .entry(&symlink("var/run", "/run"), b"")
+            .end(),
+        Archive::default()
+            .raw("a/.wh.g", b'0', "", b"")
+            .raw("a/f", b'0', "", b"new")
+            .raw("var/run/x", b'0', "", b"moved")
+            .end(),
+    ]
+}
+
+#[test]
+fn a_flattened_chain_is_its_view() {
+    let layers = two_layers();
+    let view = chain(&layers);
+    let mut out = Vec::new();
+    let mut open = |layer: usize| Ok(Box::new(layers[layer].as_slice()) as Opened<'_>);
+    let flatten = Flatten {
+        view: &view,
+        open: &mut open,
+        limits: Limits::default(),
+    };
+    flatten.write_tar(&mut out).unwrap();
+    let flat = read(&out).unwrap();
+    let names = [
+        "/", "/a", "/a/f", "/a/h", "/run", "/run/x", "/var", "/var/run",
+    ];
+    assert_eq!(paths(&flat), names);
+    let content = |path: &str| match &flat.entry(&TreePath::clean(path)).unwrap().kind {
+        Kind::File { content, .. } => *content,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(content("a/f"), ContentDigest::of(b"new"));
+    assert_eq!(content("a/h"), ContentDigest::of(b"kept"));
+    assert_eq!(content("run/x"), ContentDigest::of(b"moved"));
+
+    let target = tempfile::tempdir().unwrap();
+    let mut open = |layer: usize| Ok(Box::new(layers[layer].as_slice()) as Opened<'_>);
+    let flatten = Flatten {
+        view: &view,
+        open: &mut open,
+        limits: Limits::default(),
+    };
+    flatten
+        .write_directory(target.path(), Ownership::Current)
+        .unwrap();
+    assert_eq!(
+        std::fs::read(target.path().join("var/../run/x")).unwrap(),
+        b"moved"
+    );
+    assert_eq!(std::fs::read(target.path().join("a/h")).unwrap(), b"kept");
+}
+
+#[test]
+fn picked_files_are_read_in_any_order() {
+    let layers = two_layers();
+    let view = chain(&layers);
+    let mut spool = Spool::new(tempfile::tempfile().unwrap());
+    let nodes = ["a/f", "a/h", "run/x"].map(|path| view.lookup(&TreePath::clean(path)).unwrap());
+    for (layer, tar) in layers.iter().enumerate() {
+        let wanted = nodes.iter().filter(|node| node.layer == layer);
+        let wanted = wanted.map(|node| view.stored_path(node).clone()).collect();
+        spool
+            .pick(layer, tar.as_slice(), Limits::default(), &wanted)
+            .unwrap();
+    }
+    for (node, expected) in nodes.iter().zip(["new", "kept", "moved"]).rev() {
+        let content = spool.open(node.layer, view.stored_path(node)).unwrap();
+        assert_eq!(io::read_to_string(content).unwrap(), expected);
+    }
+    let wanted = [TreePath::clean("nowhere")].into();
+    let error = spool
+        .pick(0, layers[0].as_slice(), Limits::default(), &wanted)
+        .unwrap_err();
+    assert!(matches!(error, LayerError::NotInLayer { .. }), "{error}");
 }

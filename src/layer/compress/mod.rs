@@ -4,6 +4,7 @@
 pub(super) mod blocks;
 mod decompress;
 mod gzip;
+mod xz;
 pub(super) mod zstd;
 
 use serde::{Deserialize, Serialize};
