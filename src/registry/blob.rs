@@ -92,10 +92,10 @@ pub(super) fn read_config(
 fn from_io(error: io::Error, reader: &BlobReader) -> RegistryError {
     match error.downcast::<RegistryError>() {
         Ok(error) => error,
-        Err(error) => RegistryError::Answer {
-            request: reader.request(),
-            reason: Unacceptable::Unexpected(printable(&error.to_string(), 200)),
-        },
+        Err(error) => RegistryError::unacceptable(
+            reader.request(),
+            Unacceptable::Unexpected(printable(&error.to_string(), 200)),
+        ),
     }
 }
 
@@ -284,10 +284,10 @@ impl BlobReader {
         if hasher.finalize() == self.state.hasher.clone().finalize() {
             return Ok(());
         }
-        Err(RegistryError::Answer {
-            request: request.clone(),
-            reason: Unacceptable::Changed,
-        })
+        Err(RegistryError::unacceptable(
+            request.clone(),
+            Unacceptable::Changed,
+        ))
     }
 
     /// Counts a failure, waits, and opens the rest; the error if the tries are used up.
@@ -313,15 +313,7 @@ impl BlobReader {
             match self.open() {
                 Ok(()) => return Ok(()),
                 Err(next @ RegistryError::Transport { .. }) => error = next,
-                Err(RegistryError::Answer {
-                    reason: Unacceptable::Header("Content-Range"),
-                    request,
-                }) => {
-                    error = RegistryError::Answer {
-                        reason: Unacceptable::Header("Content-Range"),
-                        request,
-                    };
-                }
+                Err(next) if is_bad_range(&next) => error = next,
                 Err(other) => return Err(other),
             }
         }
@@ -393,6 +385,11 @@ fn broken(error: &io::Error, request: &Request) -> RegistryError {
         },
         detail: printable(&error.to_string(), 200),
     }
+}
+
+fn is_bad_range(error: &RegistryError) -> bool {
+    let bad = Unacceptable::Header("Content-Range");
+    matches!(error, RegistryError::Answer { reason, .. } if **reason == bad)
 }
 
 /// Reads `bytes START-END/TOTAL`; the total may be `*`.

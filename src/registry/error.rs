@@ -85,7 +85,7 @@ pub enum RegistryError {
     #[error("failed to resolve source metadata for {reference}: {reference}: not found")]
     NotFound {
         /// The image.
-        reference: Reference,
+        reference: Box<Reference>,
     },
     /// The image is not offered for the platform. The last words are BuildKit's.
     #[error(
@@ -93,9 +93,9 @@ pub enum RegistryError {
     )]
     NoPlatform {
         /// The image.
-        reference: Reference,
+        reference: Box<Reference>,
         /// The platform wanted.
-        platform: Platform,
+        platform: Box<Platform>,
         /// The platforms on offer.
         offered: Vec<Platform>,
     },
@@ -153,7 +153,7 @@ pub enum RegistryError {
         /// The request.
         request: Request,
         /// What is wrong with it.
-        reason: Unacceptable,
+        reason: Box<Unacceptable>,
     },
     /// The registry sends tokens' seekers somewhere forbidden.
     #[error("registry {registry} names the token server `{realm}`, which is not asked: {reason}")]
@@ -275,6 +275,17 @@ pub enum Unacceptable {
 }
 
 impl RegistryError {
+    pub(super) fn unacceptable(request: Request, reason: Unacceptable) -> Self {
+        let reason = Box::new(reason);
+        Self::Answer { request, reason }
+    }
+
+    pub(super) fn not_found(reference: &Reference) -> Self {
+        Self::NotFound {
+            reference: Box::new(reference.clone()),
+        }
+    }
+
     /// The HTTP status that the registry answered with, if it is what failed.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -334,10 +345,7 @@ impl Explain for RegistryError {
             Self::Transport {
                 broken, request, ..
             } => return broken_hint(*broken, &request.url),
-            Self::Answer {
-                reason: Unacceptable::UploadElsewhere(_),
-                ..
-            } => "set the registry's public address in its configuration (`http.host`, or \
+            Self::Answer { reason, .. } if matches!(**reason, Unacceptable::UploadElsewhere(_)) => "set the registry's public address in its configuration (`http.host`, or \
                   `relativeurls: true` behind a proxy)"
                 .to_owned(),
             Self::Realm { .. } => {
@@ -517,7 +525,7 @@ pub(super) fn diagnose(error: &reqwest::Error) -> (Broken, String) {
         broken = Broken::Silence;
     }
     if detail.is_empty() {
-        detail = "no further detail".to_owned();
+        "no further detail".clone_into(&mut detail);
     }
     (broken, printable(&detail, 200))
 }

@@ -34,6 +34,7 @@ mod options;
 mod push;
 mod resolve;
 mod retry;
+mod token;
 mod toml;
 mod transport;
 

@@ -91,10 +91,7 @@ impl Reply {
     }
 
     pub(super) fn unacceptable(&self, reason: Unacceptable) -> RegistryError {
-        RegistryError::Answer {
-            request: self.request.clone(),
-            reason,
-        }
+        RegistryError::unacceptable(self.request.clone(), reason)
     }
 
     /// The whole body, within a bound.
@@ -140,7 +137,7 @@ impl Inner {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
-            if !failed.transient || attempt >= attempts {
+            if !failed.transient || attempt >= attempts.min(tries_of(&failed.error)) {
                 return Err(failed.error);
             }
             tracing::debug!(error = %failed.error, attempt, "registry request failed, trying again");
@@ -311,9 +308,11 @@ impl Inner {
     ) -> Result<Reply, Failed> {
         let mut url = asked.clone();
         for _ in 0..REDIRECTS_MAX {
-            let refuse = |location: &str| RegistryError::Answer {
-                request: Request::new(&call.method, &url),
-                reason: Unacceptable::Redirect(location.to_owned()),
+            let refuse = |location: &str| {
+                RegistryError::unacceptable(
+                    Request::new(&call.method, &url),
+                    Unacceptable::Redirect(location.to_owned()),
+                )
             };
             let location = response
                 .headers()
@@ -357,13 +356,10 @@ impl Inner {
                 return self.judge_status(call, response, url, origin);
             }
         }
-        Err(RegistryError::Answer {
-            request: Request::new(&call.method, &asked),
-            reason: Unacceptable::Redirect(format!(
-                "{} after {REDIRECTS_MAX} others",
-                authority(&url)
-            )),
-        }
+        Err(RegistryError::unacceptable(
+            Request::new(&call.method, &asked),
+            Unacceptable::Redirect(format!("{} after {REDIRECTS_MAX} others", authority(&url))),
+        )
         .into())
     }
 
@@ -418,6 +414,18 @@ impl Inner {
     }
 }
 
+/// How often an error is worth another try, whatever the policy says: a name that is misspelt or a
+/// port where nothing listens is usually so for good.
+fn tries_of(error: &RegistryError) -> u32 {
+    match error {
+        RegistryError::Transport {
+            broken: Broken::Refused | Broken::Name,
+            ..
+        } => 3,
+        _ => u32::MAX,
+    }
+}
+
 fn challenge_of(headers: &HeaderMap) -> Option<Challenge> {
     Challenge::pick(
         headers
@@ -460,10 +468,8 @@ pub(super) fn read_limited(
     bytes_max: u64,
     request: &Request,
 ) -> Result<Vec<u8>, RegistryError> {
-    let too_large = || RegistryError::Answer {
-        request: request.clone(),
-        reason: Unacceptable::TooLarge { max: bytes_max },
-    };
+    let too_large =
+        || RegistryError::unacceptable(request.clone(), Unacceptable::TooLarge { max: bytes_max });
     if response
         .content_length()
         .is_some_and(|length| length > bytes_max)

@@ -163,10 +163,7 @@ fn a_token_server_that_talks_without_end_is_cut_off() {
         .unwrap_err();
     let is_bound = matches!(
         error,
-        RegistryError::Answer {
-            reason: Unacceptable::TooLarge { .. },
-            ..
-        }
+        RegistryError::Answer { ref reason, .. } if matches!(**reason, Unacceptable::TooLarge { .. })
     );
     assert!(is_bound, "{error}");
 }

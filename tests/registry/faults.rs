@@ -391,11 +391,14 @@ fn tries_have_an_end() {
     assert!(server.seen().len() <= 5, "{}", server.seen().len());
 }
 
+/// What the message says, and the answer that causes it.
+type Case = (&'static str, fn(&[u8]) -> Answer);
+
 #[test]
 fn wrong_bytes_wrong_lengths_and_encodings_fail_closed() {
     let download = big();
     let size = download.body.len();
-    let cases: [(&str, fn(&[u8]) -> Answer); 6] = [
+    let cases: [Case; 6] = [
         ("has the content of", |body| {
             Answer::new(200).body(vec![0; body.len()])
         }),

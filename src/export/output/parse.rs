@@ -154,7 +154,7 @@ impl OutputSpec {
                 self.names = value
                     .split(',')
                     .map(|name| name.trim().to_owned())
-                    .collect()
+                    .collect();
             }
             "push" if !flag()? => self.push = PushMode::No,
             "push" if self.push == PushMode::No => self.push = PushMode::ByTag,

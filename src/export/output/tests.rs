@@ -8,19 +8,25 @@ fn parse(text: &str) -> OutputSpec {
     OutputSpec::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn path(text: &str) -> Option<Destination> {
-    Some(Destination::Path(PathBuf::from(text)))
+fn path(text: &str) -> Destination {
+    Destination::Path(PathBuf::from(text))
 }
 
 #[test]
 fn short_forms_are_a_directory_and_a_tar_on_stdout() {
     assert_eq!(parse("out").kind, OutputKind::Local);
-    assert_eq!(parse("out").dest, path("out"));
-    assert_eq!(parse("a=b").dest, path("a=b"));
+    assert_eq!(parse("out").dest, Some(path("out")));
+    assert_eq!(parse("a=b").dest, Some(path("a=b")));
     assert_eq!(parse("-").kind, OutputKind::Tar);
     assert_eq!(parse("-").dest, Some(Destination::Stdout));
-    assert_eq!(parse("out").rooted_at(Path::new("/w")).dest, path("/w/out"));
-    assert_eq!(parse("/out").rooted_at(Path::new("/w")).dest, path("/out"));
+    assert_eq!(
+        parse("out").rooted_at(Path::new("/w")).dest,
+        Some(path("/w/out"))
+    );
+    assert_eq!(
+        parse("/out").rooted_at(Path::new("/w")).dest,
+        Some(path("/out"))
+    );
 }
 
 #[test]
@@ -29,7 +35,7 @@ fn every_attribute_is_typed() {
         "type=oci,dest=x.tar,compression=zstd,compression-level=19,oci-mediatypes=false,\
          force-compression=true,\"name=a:1,b:2\",annotation-index[linux/arm64].K.x=V",
     );
-    assert_eq!(spec.dest, path("x.tar"));
+    assert_eq!(spec.dest, Some(path("x.tar")));
     assert_eq!(spec.compression, Some(Compression::Zstd));
     assert_eq!(spec.compression_level, Some(19));
     assert_eq!(spec.media_types, MediaTypes::Docker);
@@ -115,4 +121,11 @@ fn nothing_is_passed_over() {
     let hints = |text| OutputSpec::parse(text).unwrap_err().hints();
     assert_eq!(hints("type=ocy"), ["did you mean `oci`?"]);
     assert_eq!(hints("type=oci,dst=x"), ["did you mean `dest`?"]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "(type=(oci|local|image),)?[a-e=\",\\[\\].-]{0,40}") {
+        let _ = OutputSpec::parse(&text);
+    }
 }

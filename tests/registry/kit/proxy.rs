@@ -1,5 +1,6 @@
 //! Passing a request on to a real registry.
 
+use std::fmt::Write as _;
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -15,7 +16,7 @@ pub(crate) fn forward(port: u16, request: &Seen) -> Answer {
     );
     for (name, value) in &request.headers {
         if name != "connection" {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
     }
     head.push_str("\r\n");

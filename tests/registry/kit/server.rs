@@ -1,6 +1,7 @@
 //! An HTTP server that does what a test tells it, faults included, and remembers what it was asked.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -205,10 +206,10 @@ pub(super) fn read_headers(reader: &mut impl std::io::BufRead) -> Option<BTreeMa
 fn send(stream: &mut TcpStream, answer: &Answer, is_head: bool) -> bool {
     let mut head = format!("HTTP/1.1 {} x\r\n", answer.status);
     for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     if answer.text("content-length").is_none() {
-        head.push_str(&format!("content-length: {}\r\n", answer.body.len()));
+        write!(head, "content-length: {}\r\n", answer.body.len()).unwrap();
     }
     head.push_str("\r\n");
     if answer.end == End::Reset(0) && answer.body.is_empty() {
