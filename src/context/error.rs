@@ -83,15 +83,6 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
-    /// A temporary directory or file for a fetched context cannot be written.
-    #[error("failed to write `{}`", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// The archive is damaged or hostile.
     #[error("failed to unpack the context: {cause}")]
     Unpack {
@@ -118,9 +109,7 @@ pub enum ContextError {
 impl Explain for ContextError {
     fn kind(&self) -> Kind {
         match self {
-            Self::OpenContext { .. } | Self::Receive { .. } | Self::Write { .. } => {
-                Kind::Environment
-            }
+            Self::OpenContext { .. } | Self::Receive { .. } => Kind::Environment,
             Self::Unpack { cause } => cause.kind(),
             Self::GitRef(error) => error.kind(),
             Self::Git(error) => error.kind(),
@@ -136,6 +125,11 @@ impl Explain for ContextError {
             Self::ReadIgnore { .. } => {
                 "make it a readable regular file inside the context, or remove it"
             }
+            Self::ReadDockerfile { source, .. }
+                if matches!(source.kind(), io::ErrorKind::CrossesDevices) =>
+            {
+                "it is a link that leads outside of the context; put the file itself there"
+            }
             Self::NotFound { ignored: true, .. } => {
                 "it exists but .dockerignore excludes it; add a line `!PATH` to bring it back"
             }
@@ -145,18 +139,12 @@ impl Explain for ContextError {
             Self::Read { path, source } => return read_hints(path, source),
             Self::OpenContext { source, .. }
             | Self::Receive { source }
-            | Self::Write { source, .. } => return io_hints(source),
+            | Self::ReadDockerfile { source, .. } => return io_hints(source),
             Self::ParseIgnore { source, .. } => return source.hints(),
             Self::Unpack { cause } => return cause.hints(),
             Self::GitRef(error) => return error.hints(),
             Self::Git(error) => return error.hints(),
             Self::Http(error) => return error.hints(),
-            Self::ReadDockerfile { source, .. }
-                if matches!(source.kind(), io::ErrorKind::CrossesDevices) =>
-            {
-                "it is a link that leads outside of the context; put the file itself there"
-            }
-            Self::ReadDockerfile { source, .. } => return io_hints(source),
             Self::NoSubdirectory { .. } => return Vec::new(),
         };
         vec![hint.to_owned()]

@@ -135,6 +135,9 @@ impl LocalContext {
     /// Lists what is wanted, with contents by digest, in tree order: for each entry also its
     /// directories. Uses and renews the stat index; that it cannot be written is no error.
     ///
+    /// One call for all that a build wants is cheaper than many. Works on the current rayon pool:
+    /// not to be called from a pool whose jobs block for long.
+    ///
     /// # Errors
     /// [`ContextError::Read`] for what is wanted and cannot be read. What is missing is not here:
     /// see [`Self::missing`].
@@ -242,5 +245,5 @@ fn has_own_clock(root: &OwnedFd) -> bool {
         0x00C3_6400, // Ceph
         0x5346_414F, // AFS
     ];
-    rustix::fs::fstatfs(root).map_or(true, |stat| FOREIGN.iter().any(|kind| stat.f_type == *kind))
+    rustix::fs::fstatfs(root).map_or(true, |stat| FOREIGN.contains(&stat.f_type))
 }

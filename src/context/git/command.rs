@@ -33,7 +33,7 @@ const PASSED: [&str; 12] = [
 ];
 
 /// What a repository or its author cannot change.
-const CONFIG: [(&str, &str); 10] = [
+const CONFIG: [(&str, &str); 12] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.autocrlf", "false"),
@@ -44,6 +44,9 @@ const CONFIG: [(&str, &str); 10] = [
     ("maintenance.auto", "false"),
     ("fetch.fsckObjects", "true"),
     ("safe.directory", "*"),
+    // A server that sends less than this many bytes a second for so many seconds is dead.
+    ("http.lowSpeedLimit", "100"),
+    ("http.lowSpeedTime", "60"),
 ];
 
 /// The variable that carries the `Authorization` header.
@@ -224,7 +227,7 @@ impl Git<'_> {
             ),
             None => "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null".to_owned(),
         };
-        format!("ssh -F /dev/null -o BatchMode=yes {hosts}")
+        format!("ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout=30 {hosts}")
     }
 
     fn authorization(&self) -> Option<String> {

@@ -181,6 +181,38 @@ fn kinds_and_modes_are_those_of_the_directory_and_the_owner_is_root() {
 }
 
 #[test]
+fn a_second_name_is_a_file_where_the_first_is_not_selected() {
+    let project = Project::new().file("a", "1").file("dir/x", "");
+    fs::hard_link(project.path().join("a"), project.path().join("dir/b")).unwrap();
+    fs::hard_link(project.path().join("a"), project.path().join("dir/c")).unwrap();
+    assert_eq!(
+        project.selects(&["dir"]),
+        ["dir/", "dir/b", "dir/c = dir/b", "dir/x"]
+    );
+}
+
+#[test]
+fn an_unreadable_file_is_an_error_that_names_it_and_the_remedy() {
+    use crate::failure::Explain as _;
+    if rustix::process::geteuid().is_root() {
+        // Root reads everything: the sentence alone is tested.
+        let error = ContextError::Read {
+            path: crate::tree::TreePath::clean("dir/key"),
+            source: std::io::ErrorKind::PermissionDenied.into(),
+        };
+        assert_eq!(error.to_string(), "failed to read `dir/key` of the context");
+        assert!(error.hints()[0].contains("`dir/key` to .dockerignore"));
+        return;
+    }
+    let project = Project::new().file("dir/key", "");
+    let unreadable = fs::Permissions::from_mode(0o000);
+    fs::set_permissions(project.path().join("dir/key"), unreadable).unwrap();
+    let error = project.open().unwrap().scan(&[Wanted::All]).unwrap_err();
+    assert_eq!(error.to_string(), "failed to read `dir/key` of the context");
+    assert!(error.hints()[0].contains("`dir/key` to .dockerignore"));
+}
+
+#[test]
 fn git_modes_do_not_depend_on_the_umask() {
     let project = Project::new().file("dir/file", "").file("dir/tool", "");
     for (path, mode) in [("dir", 0o700), ("dir/file", 0o600), ("dir/tool", 0o700)] {

@@ -40,7 +40,7 @@ impl Names {
             return Ok(names);
         }
         list(directory, |name, file_type| {
-            names.push(name.to_bytes(), file_type)
+            names.push(name.to_bytes(), file_type);
         })?;
         let bytes = &names.bytes;
         names.spans.sort_unstable_by(|one, other| {
