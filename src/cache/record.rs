@@ -90,6 +90,33 @@ pub enum RecordFault {
 }
 
 impl Record {
+    /// The record that shares the tree index of a layer nobody built here (a base image's), so that
+    /// a runner needs not fetch the layer to know what is in it. `format` is the version of the
+    /// encoded index; `size` the bytes of the layer's tar.
+    pub fn of_tree(diff_id: DiffId, format: u32, size: u64, tree: BlobForm) -> Self {
+        let material = Self::tree_material(&diff_id, format);
+        Self {
+            version: RECORD_VERSION,
+            key: material.key(),
+            operation: None,
+            diff_id,
+            size,
+            blobs: Vec::new(),
+            tree: Some(tree),
+            name: format!("tree of {diff_id}"),
+            cost_ms: 0,
+            platform: String::new(),
+            material,
+        }
+    }
+
+    /// The material of [`Record::of_tree`]: its key is what a shared cache is asked for.
+    pub fn tree_material(diff_id: &DiffId, format: u32) -> Material {
+        Material::new("tree")
+            .with("diff_id", diff_id.to_string())
+            .with("format", format)
+    }
+
     /// The JSON text that stores and remotes keep.
     ///
     /// # Errors
@@ -149,6 +176,22 @@ pub(crate) mod tests {
         let record = record("a", b"layer");
         let bytes = record.encode().unwrap();
         assert_eq!(Record::decode(&bytes, &record.key).unwrap(), record);
+    }
+
+    #[test]
+    fn the_tree_of_a_layer_has_a_record_too() {
+        let tree = BlobForm {
+            compression: Compression::Zstd,
+            digest: Digest::of(b"tree"),
+            size: 4,
+            made_by: None,
+        };
+        let diff_id = DiffId(Digest::of(b"layer"));
+        let record = Record::of_tree(diff_id, 1, 5, tree);
+        let key = Record::tree_material(&diff_id, 1).key();
+        let bytes = record.encode().unwrap();
+        assert_eq!(Record::decode(&bytes, &key).unwrap(), record);
+        assert_ne!(Record::tree_material(&diff_id, 2).key(), key);
     }
 
     #[test]

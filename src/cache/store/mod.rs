@@ -40,7 +40,7 @@ mod claim;
 mod committer;
 mod context;
 mod dir;
-mod file;
+pub(crate) mod file;
 mod image;
 mod layer;
 mod lock;
