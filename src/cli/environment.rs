@@ -5,9 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-/// Set when this program starts itself again in a user namespace: the user's number outside, so
-/// that paths do not become root's.
-pub const OUTER_UID: &str = "BUILDER_OUTER_UID";
+use crate::executor::sandbox::rung;
+use crate::executor::sandbox::{Rung, in_user_namespace};
 
 /// A snapshot of the environment.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +18,8 @@ pub struct Environment {
     pub is_root: bool,
     /// The user's number, as it is outside.
     pub uid: u32,
-    /// Whether this process runs in a user namespace that this program made.
-    pub is_inside: bool,
+    /// The rung that this program was started again on, if it was.
+    pub rung: Option<Rung>,
     /// Which streams are terminals.
     pub terminals: Terminals,
 }
@@ -45,16 +44,16 @@ impl Environment {
         )]
         let directory = std::env::current_dir()?;
         let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-        let outer = variables
-            .get(OsStr::new(OUTER_UID))
-            .and_then(|text| text.to_str()?.parse().ok());
+        let marker = variables.get(OsStr::new(rung::MARKER));
+        let rung = marker.and_then(|text| rung::current(text.to_str()?));
+        let rung = rung.filter(|_| in_user_namespace());
         let uid = nix::unistd::geteuid().as_raw();
         Ok(Self {
             variables,
             directory,
-            is_root: outer.is_none() && uid == 0,
-            uid: outer.unwrap_or(uid),
-            is_inside: outer.is_some(),
+            is_root: rung.is_none() && uid == 0,
+            uid: rung.and_then(|_| outer_uid()).unwrap_or(uid),
+            rung,
             terminals: Terminals {
                 stdin: std::io::stdin().is_terminal(),
                 stdout: std::io::stdout().is_terminal(),
@@ -137,6 +136,12 @@ impl Environment {
     pub fn is_dumb(&self) -> bool {
         self.text("TERM") == Some("dumb")
     }
+}
+
+/// The number that root of this user namespace has outside (user_namespaces(7)).
+fn outer_uid() -> Option<u32> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    map.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

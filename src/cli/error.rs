@@ -114,6 +114,9 @@ pub enum CliError {
         /// Why.
         source: serde_json::Error,
     },
+    /// Not a failure: another process did it all (see [`Stop::DoneElsewhere`]).
+    #[error("the build was done in a user namespace")]
+    DoneElsewhere,
     /// No descriptor is left.
     #[error("failed to make a pipe")]
     Pipe(#[source] io::Error),
@@ -181,14 +184,16 @@ pub enum Stop {
     Failed(Failure),
     /// It was told already; only the exit code is left.
     Told(ExitCode),
+    /// Another process did everything and told everything; its exit code is ours.
+    DoneElsewhere(u8),
     /// The reader of our output has gone; there is nobody to tell.
     BrokenPipe,
 }
 
 impl Stop {
     /// The exit code.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
+    pub fn exit_code(&self) -> u8 {
+        let code = match self {
             Self::Clap(error) if error.use_stderr() => ExitCode::Usage,
             Self::Clap(_) | Self::BrokenPipe => ExitCode::Success,
             Self::Cli(error) if error.is_usage() => ExitCode::Usage,
@@ -196,7 +201,9 @@ impl Stop {
             Self::Cli(_) => ExitCode::Failed,
             Self::Failed(failure) => failure.exit_code(),
             Self::Told(code) => *code,
-        }
+            Self::DoneElsewhere(code) => return *code,
+        };
+        code as u8
     }
 
     /// What an error of writing to standard output means.

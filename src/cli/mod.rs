@@ -16,6 +16,7 @@ mod commands;
 mod docker_config;
 mod files;
 mod interrupt;
+mod isolation;
 mod run;
 mod screen;
 mod street;

@@ -14,13 +14,13 @@ use crate::ui::render;
 /// Runs one command. Nothing was done before: no thread, no file, no terminal was touched.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> process::ExitCode {
     let code = match run(words) {
-        Ok(code) => code,
+        Ok(code) => code as u8,
         Err(stop) => {
             tell(&stop);
             stop.exit_code()
         }
     };
-    process::ExitCode::from(code as u8)
+    process::ExitCode::from(code)
 }
 
 fn run(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Stop> {
@@ -37,12 +37,6 @@ fn dispatch(args: &Args, environment: &Environment) -> Result<ExitCode, Stop> {
     let root = || request::root(global, environment);
     let to_read = || commands::store::open_to_read(&root()?);
     let to_write = || commands::store::open(&root()?);
-    let unsupported = |what: &str| {
-        Err(CliError::Unsupported {
-            what: what.to_owned(),
-        }
-        .into())
-    };
     match &args.verb {
         Verb::Build(args) => {
             let cancel = Cancel::new().map_err(CliError::Pipe)?;
@@ -67,7 +61,7 @@ fn dispatch(args: &Args, environment: &Environment) -> Result<ExitCode, Stop> {
         Verb::Prune(args) => commands::prune(args, &to_write()?),
         Verb::Fsck(args) if args.repair => commands::fsck(args, &to_write()?),
         Verb::Fsck(args) => commands::fsck(args, &to_read()?),
-        Verb::Doctor(_) => unsupported("`builder doctor`"),
+        Verb::Doctor(args) => commands::doctor(args, &root()?),
         Verb::Completion(args) => commands::completion(args),
         Verb::Man => commands::man(),
         Verb::Version => commands::version(),
@@ -84,7 +78,7 @@ fn tell(stop: &Stop) {
     };
     match stop {
         Stop::Clap(error) => drop(error.print()),
-        Stop::Told(_) | Stop::BrokenPipe => {}
+        Stop::Told(_) | Stop::DoneElsewhere(_) | Stop::BrokenPipe => {}
         Stop::Failed(failure) => screen::complain(|out| render::failure(failure, "", style(), out)),
         Stop::Cli(error) => {
             screen::complain(|out| render::error(error, style(), out));

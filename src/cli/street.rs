@@ -1,6 +1,6 @@
 //! The one place that calls the street.
 
-use super::{CliError, Environment};
+use super::CliError;
 use crate::event::Reporter;
 use crate::executor::sandbox::Cancel;
 use crate::failure::Failure;
@@ -10,16 +10,6 @@ use crate::pipeline::result::{BuildResult, Planned};
 /// Goes to where commands can run: comes back if that is here, else does not come back and another
 /// process does the whole command there.
 pub(super) type Enter<'a> = dyn Fn() -> Result<(), Failure> + 'a;
-
-/// Whether [`enter`] may not come back.
-pub(super) fn may_leave(environment: &Environment) -> bool {
-    !environment.is_root && !environment.is_inside
-}
-
-/// See [`Enter`].
-pub(super) fn enter(_environment: &Environment) -> Result<(), Failure> {
-    Ok(())
-}
 
 /// Builds.
 pub(super) fn build(

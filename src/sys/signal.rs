@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::IntoRawFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -15,8 +15,14 @@ static PIPE: AtomicI32 = AtomicI32::new(-1);
 /// The signals that came so far.
 static COUNT: AtomicI32 = AtomicI32::new(0);
 
+/// Whether signals that other threads take go to the main thread.
+static PASS_ON: AtomicBool = AtomicBool::new(false);
+
 /// Runs in the handler: only async-signal-safe calls (signal-safety(7)).
 extern "C" fn on_signal(signal: libc::c_int) {
+    if PASS_ON.load(Ordering::SeqCst) && pass_on(signal) {
+        return;
+    }
     if COUNT.fetch_add(1, Ordering::SeqCst) > 0 {
         #[expect(
             unsafe_code,
@@ -37,6 +43,26 @@ extern "C" fn on_signal(signal: libc::c_int) {
         libc::write(pipe, (&raw const byte).cast(), 1);
     }
     Errno::set_raw(errno);
+}
+
+/// Gives a signal to the main thread; `false` if this is it. Async-signal-safe.
+fn pass_on(signal: libc::c_int) -> bool {
+    let errno = Errno::last_raw();
+    // SAFETY: getpid, gettid and tgkill take and give numbers only.
+    #[expect(
+        unsafe_code,
+        reason = "nix has no tgkill, and its gettid is for other systems too"
+    )]
+    let is_main = unsafe {
+        let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
+        let is_main = thread == libc::c_long::from(process);
+        if !is_main {
+            libc::syscall(libc::SYS_tgkill, process, process, signal);
+        }
+        is_main
+    };
+    Errno::set_raw(errno);
+    !is_main
 }
 
 /// The exit code of a process that a signal stopped: 130 for SIGINT, else 143.
@@ -73,6 +99,12 @@ pub fn stop_requests() -> io::Result<StopRequest> {
         }
     }
     Ok(StopRequest { pipe: reader })
+}
+
+/// From now on signals that other threads take go to the main thread, which may have blocked them
+/// to read them from a descriptor. What the main thread takes is handled as before.
+pub fn pass_on_to_main_thread() {
+    PASS_ON.store(true, Ordering::SeqCst);
 }
 
 impl StopRequest {

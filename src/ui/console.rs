@@ -229,16 +229,26 @@ impl EventSink for Console {
         let mut show = self.lock();
         let now = (self.options.time)();
         let Show {
-            board, reader, out, ..
+            board,
+            reader,
+            out,
+            held,
+            ..
         } = &mut *show;
         let lines: Vec<Line> = board.take(&event, now);
-        match reader {
-            Reader::Plain(plain) => {
-                attempt(out, |out| plain.read(board, (&event, &lines), now, out))
+        let write = |out: &mut dyn Write| match reader {
+            Reader::Plain(plain) => plain.read(board, (&event, &lines), now, out),
+            Reader::RawJson(json) => json.read(board, &event, now, out),
+            Reader::Tty(tty) => {
+                tty.read(&event, &lines);
+                Ok(())
             }
-            Reader::Tty(tty) => tty.read(&event, &lines),
-            Reader::RawJson(json) => attempt(out, |out| json.read(board, &event, now, out)),
-            Reader::Quiet => {}
+            Reader::Quiet => Ok(()),
+        };
+        match held {
+            // Writing into memory does not fail.
+            Some(held) => drop(write(held)),
+            None => attempt(out, write),
         }
     }
 }

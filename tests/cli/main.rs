@@ -5,4 +5,5 @@ mod common;
 
 mod flags;
 mod help;
+mod store;
 mod streams;

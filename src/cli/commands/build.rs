@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::super::args::values::CallMethod;
 use super::super::args::{BuildArgs, GlobalArgs};
 use super::super::interrupt::Interrupt;
+use super::super::isolation::Passage;
 use super::super::screen::{self, Show};
-use super::super::street::{self, Enter};
+use super::super::street::Enter;
 use super::super::{CliError, Environment, Stop, files, request};
 use crate::diagnostic::Diagnostic;
 use crate::event::{EventSink, Reporter};
@@ -44,17 +45,25 @@ pub(crate) fn build(
         .notices
         .iter()
         .for_each(|notice| reporter.notice(notice.clone()));
-    if street::may_leave(environment) {
+    let passage = Passage::new(
+        &asked.request.root,
+        asked.request.run.isolation,
+        environment,
+    );
+    if passage.may_leave() {
         console.hold();
     }
     let enter = || {
-        street::enter(environment)?;
+        passage.enter(&reporter)?;
         console.release();
         Ok(())
     };
     let result = match walk(&asked.request, &reporter, &enter) {
         Ok(result) => result,
         Err(failure) => {
+            if let Some(code) = passage.done_elsewhere() {
+                return Err(Stop::DoneElsewhere(code));
+            }
             console.finish(Some((&failure, PREFIX)));
             let code = interrupt.exit_code().unwrap_or(failure.exit_code());
             return Err(Stop::Told(code));

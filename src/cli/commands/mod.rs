@@ -2,6 +2,7 @@
 
 mod build;
 mod completion;
+mod doctor;
 mod du;
 mod fsck;
 mod images;
@@ -15,8 +16,12 @@ mod tag;
 mod transfer;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use build::build;
 pub(super) use completion::completion;
+pub(super) use doctor::doctor;
 pub(super) use du::du;
 pub(super) use fsck::fsck;
 pub(super) use images::images;
