@@ -84,7 +84,7 @@ pub trait Unpack: Debug {
     /// The archive is damaged or hostile, or the disk cannot take it.
     fn unpack(
         &self,
-        archive: &mut dyn Read,
+        archive: &mut (dyn Read + Send),
         format: Format,
         directory: &Path,
     ) -> Result<(), Box<dyn Explain>>;
@@ -105,7 +105,7 @@ pub enum Received {
 /// # Errors
 /// The input fails, a Dockerfile is larger than [`DOCKERFILE_BYTES_MAX`], or unpacking fails.
 pub fn receive(
-    input: &mut dyn Read,
+    input: &mut (dyn Read + Send),
     directory: &Path,
     unpack: &dyn Unpack,
 ) -> Result<Received, ContextError> {

@@ -15,10 +15,8 @@ use crate::cache::{Material, RECORD_VERSION, Record};
 use crate::cache::store::{self, CacheMountLease, DirDraft};
 use crate::digest::DiffId;
 use crate::failure::Failure;
-use crate::layer;
-use crate::planner::op::{RunMount, RunOp, Sharing, Source};
-use crate::rooted::Root;
-use crate::tree::{Entry, Selected, Tree, TreePath};
+use crate::planner::op::{RunMount, RunOp, SelectionDigest, Sharing, Source};
+use crate::tree::{Entry, Selected, Tree, TreePath, selection_digest};
 
 /// Where the sandbox finds the first agent socket, as BuildKit has it.
 const SSH_SOCKET: &str = "/run/buildkit/ssh_agent.";
@@ -101,8 +99,8 @@ impl Mounts {
             Sharing::Private => store::Sharing::Private,
             Sharing::Locked => store::Sharing::Locked,
         };
-        let seed_lowers = match seed {
-            Some((from, source)) => Some((executor.mount_lowers(from, source)?, source)),
+        let seed_digest = match seed {
+            Some((from, source)) => Some(executor.shown(from, source)?.0.to_string()),
             None => None,
         };
         // The identity of a cache is its id and what shaped it (dockerfile.md §2.2).
@@ -111,15 +109,17 @@ impl Mounts {
             .with("mode", *mode)
             .with("uid", *uid)
             .with("gid", *gid)
-            .with("seed", seed_lowers.as_ref().map(|(lowers, source)| format!("{lowers:?} {source}")));
+            .with("seed", seed_digest);
         let lease = executor.input.store.cache_mount(
             &identity.key().0,
             sharing,
             |waiting| executor.patience(waiting),
         )?;
         if lease.is_fresh() {
-            let seed = seed_lowers.as_ref().map(|(lowers, source)| (lowers.as_slice(), source.as_str()));
-            seed_directory(lease.path(), seed, (*mode, *uid, *gid)).map_err(|source| {
+            if let Some((from, source)) = seed {
+                executor.copy_contents(from, source, lease.path())?;
+            }
+            dress(lease.path(), (*mode, *uid, *gid)).map_err(|source| {
                 ExecuteError::MountFiles { path: lease.path().to_owned(), source }
             })?;
         }
@@ -179,19 +179,9 @@ impl Mounts {
     }
 }
 
-/// Gives a fresh cache directory its mode, its owner and its first content.
-fn seed_directory(
-    directory: &Path,
-    seed: Option<(&[PathBuf], &str)>,
-    (mode, uid, gid): (u32, u32, u32),
-) -> io::Result<()> {
+/// Gives a fresh cache directory its owner and its mode.
+fn dress(directory: &Path, (mode, uid, gid): (u32, u32, u32)) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    if let Some((lowers, source)) = seed {
-        // Bottom first: what is higher replaces what is lower.
-        for lower in lowers.iter().rev() {
-            Root::open(lower)?.copy_into(&TreePath::clean(source), directory)?;
-        }
-    }
     std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
 }
@@ -206,6 +196,15 @@ fn target(mount: &SandboxMount) -> &str {
 }
 
 impl Executor<'_> {
+    /// The digest of what a mount takes from its source.
+    pub(crate) fn shown(&self, from: &Source, source: &str) -> Result<SelectionDigest, Failure> {
+        let view = match from {
+            Source::Step(id) => self.faces.view(&self.output(*id))?,
+            Source::Context(name) => self.input.supplies.context(name)?.view,
+        };
+        Ok(SelectionDigest(selection_digest(view.select(&TreePath::clean(source)))))
+    }
+
     /// Directories that show what a mount takes from its source, top first.
     fn mount_lowers(
         &self,

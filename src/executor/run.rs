@@ -16,9 +16,8 @@ use crate::event::{Activity, Stream};
 use crate::failure::Failure;
 use crate::planner::graph::{Step, StepId};
 use crate::planner::key;
-use crate::planner::op::{Network, RunMount, RunOp, Security, SelectionDigest, Source};
+use crate::planner::op::{Network, RunMount, RunOp, Security, Source};
 use crate::platform::Platform;
-use crate::tree::{TreePath, selection_digest};
 
 /// The changes of a RUN: a directory that will not change any more.
 #[derive(Debug)]
@@ -113,9 +112,7 @@ impl Executor<'_> {
         selections.mounts.resize(run.mounts.len(), None);
         for (taken, mount) in selections.mounts.iter_mut().zip(&run.mounts) {
             if let Some((id, source)) = shown_step(mount) {
-                let view = self.faces.view(&self.output(id))?;
-                let digest = selection_digest(view.select(&TreePath::clean(source)));
-                *taken = Some(SelectionDigest(digest));
+                *taken = Some(self.shown(&Source::Step(id), source)?);
             }
         }
         Ok(key::run_content(step, run, &chain, &selections))

@@ -152,7 +152,7 @@ impl Executor<'_> {
     /// Keeps a record. What `--no-cache` made takes the place of what was there.
     fn keep(&self, step: &Step, record: Record) -> Result<(), Failure> {
         if step.no_cache {
-            self.input.store.replace_record(record)?;
+            self.input.store.replace(record)?;
         } else {
             self.input.store.commit(record)?;
         }

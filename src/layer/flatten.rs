@@ -42,10 +42,24 @@ struct FileNames {
 impl Flatten<'_> {
     /// Writes the merged file system as one plain tar.
     pub fn write_tar(self, mut out: impl Write) -> Result<(), LayerError> {
+        self.write_members(&TreePath::root(), &mut out)?;
+        out.write_all(&end_of_archive()).map_err(write_error)?;
+        out.flush().map_err(write_error)
+    }
+
+    /// Writes the merged file system as members of a tar, each path below `prefix`, without the end
+    /// of the archive: for archives that hold several.
+    pub fn write_members(
+        self,
+        prefix: &TreePath,
+        mut out: &mut dyn Write,
+    ) -> Result<(), LayerError> {
         let Self { view, open, limits } = self;
         let mut layers: BTreeMap<usize, BTreeMap<TreePath, FileNames>> = BTreeMap::new();
         let mut header = Vec::new();
-        let mut put = |out: &mut dyn Write, entry: &Entry| put_header(out, &mut header, entry);
+        let mut put = |out: &mut dyn Write, entry: &Entry| {
+            put_header(out, &mut header, &below(prefix, entry))
+        };
         for node in view.walk(&TreePath::root()) {
             if matches!(node.entry.kind, Kind::File { .. }) {
                 let files = layers.entry(node.layer).or_default();
@@ -83,8 +97,7 @@ impl Flatten<'_> {
         for link in links {
             put(&mut out, &link)?;
         }
-        out.write_all(&end_of_archive()).map_err(write_error)?;
-        out.flush().map_err(write_error)
+        Ok(())
     }
 
     /// Writes the merged file system into an empty directory, without any mark of overlays.
@@ -127,6 +140,16 @@ fn named(node: &Node<'_>) -> Entry {
     // There is nothing below to be hidden.
     if let Kind::Directory { opaque } = &mut entry.kind {
         *opaque = false;
+    }
+    entry
+}
+
+/// The entry with its path, and the file that it links to, below a prefix.
+fn below(prefix: &TreePath, entry: &Entry) -> Entry {
+    let mut entry = entry.clone();
+    entry.path = prefix.join(&entry.path);
+    if let Kind::Hardlink { target } = &mut entry.kind {
+        *target = prefix.join(target);
     }
     entry
 }

@@ -80,7 +80,7 @@ struct UnpackLayer;
 impl Unpack for UnpackLayer {
     fn unpack(
         &self,
-        archive: &mut dyn Read,
+        archive: &mut (dyn Read + Send),
         _format: Format,
         directory: &Path,
     ) -> Result<(), Box<dyn Explain>> {
@@ -93,8 +93,7 @@ impl Unpack for UnpackLayer {
             limits: Limits::default(),
         };
         let boxed = |error| Box::new(error) as Box<dyn Explain>;
-        // SAFETY of types only: the archive is read on this thread.
-        let plain = decompress_here(archive).map_err(|source| boxed(LayerError::Read { source }))?;
+        let plain = layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
         layer::apply(plain, directory, &options).map_err(boxed)
     }
 }
@@ -114,7 +113,7 @@ impl<'a> Fetches<'a> {
 
     /// The main context from standard input.
     pub(super) fn stdin(&self) -> Result<Fetched, Failure> {
-        self.receive(&mut io::stdin().lock())
+        self.receive(&mut io::stdin())
     }
 
     /// The main context from an address.
@@ -211,7 +210,7 @@ impl<'a> Fetches<'a> {
         }
     }
 
-    fn receive(&self, input: &mut dyn Read) -> Result<Fetched, Failure> {
+    fn receive(&self, input: &mut (dyn Read + Send)) -> Result<Fetched, Failure> {
         let draft = self.store.draft_dir()?;
         match archive::receive(input, draft.fs(), &UnpackLayer)? {
             Received::Dockerfile(bytes) => Ok(Fetched::Dockerfile(bytes)),
@@ -240,10 +239,8 @@ impl<'a> Fetches<'a> {
 
     fn git_source(&self, url: &str, keep_git_dir: bool) -> Result<GitSource, Failure> {
         let address = GitRef::parse(url)?;
-        let mut options = GitOptions {
-            environment: self.request.environment.clone(),
-            ..GitOptions::default()
-        };
+        let mut options = GitOptions::default();
+        options.environment.clone_from(&self.request.environment);
         options.token = self.secret("GIT_AUTH_TOKEN");
         options.header = self.secret("GIT_AUTH_HEADER");
         Ok(GitSource { address, options, keep_git_dir })

@@ -19,28 +19,29 @@ mod street;
 mod supplies;
 pub mod transfer;
 
-use std::sync::Arc;
-
 pub use error::PipelineError;
 
-use crate::cache::{Access, Store};
 use crate::event::Reporter;
-use crate::executor::sandbox::{Cancel, HostsEntry, Sandbox, SandboxNetwork};
+use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
 use crate::planner::op::Network;
-use crate::planner::Plan;
-use request::{BuildRequest, Entitlement};
-use result::BuildResult;
-use street::{Street, walk};
+use crate::planner::explain;
+use request::{BuildRequest, Entitlement, RunOptions};
+use result::{BuildResult, Planned};
+use street::walk;
 use supplies::Outside;
 
 /// The default size of /dev/shm, Docker's.
 const SHM_BYTES: u64 = 64 << 20;
 
 /// Plans what was asked for: nothing is run, no layer is fetched.
-pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Plan, Failure> {
-    walk(request, reporter, |street| Ok(street.plan.clone()))
+pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Planned, Failure> {
+    walk(request, reporter, |street| {
+        let explain = request.explain.then(|| explain(&street.plan, street.caches));
+        let explanations = explain.unwrap_or_default();
+        Ok(Planned { plan: street.plan, explanations, source: street.source })
+    })
 }
 
 /// Builds what was asked for. `enter` is called once before the first command runs or the first
@@ -72,6 +73,11 @@ pub fn build(
             cancel,
             sandbox: &sandbox,
         });
+        if request.explain {
+            for line in street.explanations() {
+                reporter.notice(line);
+            }
+        }
         if executor.has_work() {
             enter()?;
         }
@@ -94,13 +100,26 @@ fn options(request: &BuildRequest) -> Options {
         },
         hosts: hosts.collect(),
         shm_size: run.shm_size.unwrap_or(SHM_BYTES),
-        limits: run.limits.clone(),
+        limits: limits(run),
         step_timeout: run.step_timeout,
         allow_network_host: allows(&Entitlement::NetworkHost),
         allow_insecure: allows(&Entitlement::SecurityInsecure),
         allow_devices: request.allow.iter().any(|one| matches!(one, Entitlement::Device(_))),
         jobs: run.jobs,
         encoding: output::main_encoding(request),
+    }
+}
+
+fn limits(run: &RunOptions) -> Limits {
+    let ulimits = run.ulimits.iter();
+    Limits {
+        ulimits: ulimits
+            .map(|(name, soft, hard)| Ulimit { name: name.clone(), soft: *soft, hard: *hard })
+            .collect(),
+        memory_bytes: run.memory_bytes,
+        cpus_milli: run.cpus_milli,
+        pids_max: run.pids_max,
+        cgroup_parent: run.cgroup_parent.clone(),
     }
 }
 

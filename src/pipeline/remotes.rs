@@ -15,8 +15,8 @@ use crate::registry::{Client, RegistryError};
 pub(super) fn open(spec: &RemoteSpec, client: &Client) -> Arc<dyn Remote> {
     match &spec.kind {
         RemoteKind::Local { directory, .. } => Arc::new(LocalRemote::new(directory.clone())),
-        RemoteKind::Registry { repository, .. } => {
-            Arc::new(RegistryRemote::new(Port(client.clone()), repository))
+        RemoteKind::Registry { reference, .. } => {
+            Arc::new(RegistryRemote::new(Port(client.clone()), reference))
         }
     }
 }

@@ -8,14 +8,14 @@ use super::error::PipelineError;
 use super::fetch::Fetches;
 use super::images::Images;
 use super::load::{self, Loaded};
+use super::remotes;
 use super::request::{BuildRequest, CacheUse, EpochSpec};
-use crate::cache::remote::Remote;
+use crate::cache::remote::Remotes;
 use crate::cache::{Access, Store};
 use crate::clock::{self, Epoch};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, SourceFile};
 use crate::event::{Event, Reporter};
 use crate::failure::Failure;
-use crate::lint;
 use crate::parser::{self, ast::Dockerfile};
 use crate::planner::Plan;
 use crate::planner::{self, EpochPolicy, NoCache, PlanRequest, RunDefaults, World};
@@ -32,8 +32,22 @@ pub(super) struct Street<'a> {
     pub(super) images: &'a Images<'a>,
     pub(super) contexts: &'a Contexts<'a>,
     pub(super) caches: &'a Caches<'a>,
+    pub(super) source: Arc<SourceFile>,
     pub(super) plan: Plan,
     pub(super) warnings: Vec<Diagnostic>,
+}
+
+impl Street<'_> {
+    /// Why steps are not cached, one line each.
+    pub(super) fn explanations(&self) -> Vec<String> {
+        planner::explain(&self.plan, self.caches)
+            .into_iter()
+            .map(|explanation| {
+                let name = &self.plan.graph.step(explanation.step).name;
+                format!("{name} is not cached: {}", explanation.reasons.join("; "))
+            })
+            .collect()
+    }
 }
 
 /// Walks the street down to the plan and hands it to `end`.
@@ -55,12 +69,8 @@ pub(super) fn walk<T>(
         loaded.context.clone(),
         &request.named_contexts,
     );
-    let remotes = request
-        .cache_from
-        .iter()
-        .map(|spec| super::remotes::open(spec, &client))
-        .collect::<Result<Vec<Box<dyn Remote>>, _>>()?;
-    let caches = Caches::new(&store, reporter, remotes);
+    let remotes = request.cache_from.iter().map(|spec| remotes::open(spec, &client)).collect();
+    let caches = Caches::new(&store, reporter, Remotes::new(remotes));
     let plan = plan(request, &loaded, &dockerfile, (&images, &contexts, &caches))?;
     end(Street {
         request,
@@ -71,6 +81,7 @@ pub(super) fn walk<T>(
         images: &images,
         contexts: &contexts,
         caches: &caches,
+        source: loaded.source,
         plan,
         warnings,
     })

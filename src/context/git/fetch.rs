@@ -46,6 +46,24 @@ impl FetchedTree {
     }
 }
 
+/// The commit time of a local work tree's HEAD in seconds since 1970; `None` if it is none or has no
+/// commit.
+///
+/// # Errors
+/// Git cannot be run.
+pub fn head_time(
+    directory: &Path,
+    environment: &[(String, String)],
+) -> Result<Option<i64>, GitError> {
+    let options = GitOptions { environment: environment.to_vec(), ..GitOptions::default() };
+    let git = Git { options: &options, directory, remote: "" };
+    match git.run("read the time of", ["log", "-1", "--format=%ct"]) {
+        Ok(time) => Ok(time.trim().parse().ok()),
+        Err(GitError::Failed { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl GitSource {
     /// Finds the commit that the address means now; asks the server unless the address has it in
     /// full. `scratch` is any directory.

@@ -10,5 +10,5 @@ mod fetch;
 mod reference;
 
 pub use command::{GitError, GitOptions};
-pub use fetch::{FetchedTree, GitSource};
+pub use fetch::{FetchedTree, GitSource, head_time};
 pub use reference::{GitMtime, GitRef, GitRefError, is_git_url};

@@ -11,7 +11,7 @@ struct Dump;
 impl Unpack for Dump {
     fn unpack(
         &self,
-        archive: &mut dyn Read,
+        archive: &mut (dyn Read + Send),
         format: Format,
         directory: &Path,
     ) -> Result<(), Box<dyn Explain>> {

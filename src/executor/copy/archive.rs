@@ -24,7 +24,7 @@ pub(super) struct Extracted {
 struct ExtractedFiles(Arc<Root>);
 
 impl Files for ExtractedFiles {
-    fn open(&self, path: &TreePath) -> std::io::Result<Box<dyn Read + Send>> {
+    fn open(&self, path: &TreePath) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(self.0.open_file(path.as_bytes())?))
     }
 }
@@ -43,16 +43,16 @@ impl Extracted {
 
 /// Extracts what `open` opens if it is a tar, bare or compressed; `None` if it is anything else
 /// (a compressed file that is no tar is copied as it is).
-pub(super) fn extract(
+pub(super) fn extract<'a>(
     store: &Store,
-    open: &dyn Fn() -> Result<Box<dyn Read + Send>, Failure>,
+    open: &dyn Fn() -> io::Result<Box<dyn Read + Send + 'a>>,
     path: &TreePath,
 ) -> Result<Option<Extracted>, Failure> {
     let failed = |source| CopyError::Archive { path: path.clone(), source };
     let read = |source| CopyError::Read { path: path.clone(), source };
-    let Some(tar) = open_archive(open()?).map_err(read)? else { return Ok(None) };
+    let Some(tar) = open().and_then(open_archive).map_err(read)? else { return Ok(None) };
     let tree = layer::index(tar, Limits::default(), io::sink()).map_err(failed)?.tree;
-    let Some(tar) = open_archive(open()?).map_err(read)? else { return Ok(None) };
+    let Some(tar) = open().and_then(open_archive).map_err(read)? else { return Ok(None) };
     let scratch = store.draft_dir()?;
     layer::apply(tar, scratch.fs(), &lower_options(&View::new(), &[]))
         .map_err(failed)?;

@@ -9,7 +9,6 @@ mod source;
 
 pub use error::CopyError;
 
-use std::sync::Arc;
 
 use place::{Destination, Placed, Placer};
 use source::Sources;
@@ -21,13 +20,14 @@ use super::error::ExecuteError;
 use super::step::{Made, Receipt};
 use crate::cache::store::Hashing;
 use crate::cache::{BlobForm, Material};
-use crate::digest::{ContentDigest, Digest};
+use crate::clock::Epoch;
+use crate::digest::ContentDigest;
 use crate::failure::Failure;
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::planner::graph::Step;
-use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, WorkdirOp};
-use crate::tree::{Entry, Owner, Selected, Tree, TreePath, View, resolve_owner, selection_digest};
+use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
+use crate::tree::{Entry, Owner, Tree, View, resolve_owner, selection_digest};
 
 /// The digest of all that an operation takes from a tree: what its definition key holds of a
 /// context, and what its content key holds of a stage.
@@ -114,6 +114,43 @@ impl Executor<'_> {
         placer.make_destination()?;
         let placed = placer.finish();
         self.write_placed(step, &placed, &Sources::none(), receipt)
+    }
+
+    /// Copies the contents of a directory of a source into an empty directory of the host.
+    pub(crate) fn copy_contents(
+        &self,
+        from: &Source,
+        source: &str,
+        directory: &std::path::Path,
+    ) -> Result<(), Failure> {
+        let op = CopyOp {
+            from: from.clone(),
+            inputs: vec![CopyInput::Path(source.to_owned())],
+            destination: "/".to_owned(),
+            destination_is_directory: true,
+            chown: None,
+            chmod: None,
+            link: true,
+            parents: false,
+            excludes: Vec::new(),
+            unpack: Unpack::Never,
+        };
+        let mut sources = Sources::gather(self, &op)?;
+        let mut placer = Placer::new(Destination {
+            base: None,
+            path: &op.destination,
+            is_directory: true,
+            owner: None,
+            chmod: None,
+            epoch: Epoch(i64::MAX),
+        })?;
+        sources.place(self, &op, None, &mut placer)?;
+        let placed = placer.finish();
+        let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
+        let contents = sources.contents(self, &placed)?;
+        let failed = |source| ExecuteError::Snapshot { name: "cache mount".to_owned(), source };
+        write_both(&entries, &contents, directory).map_err(failed)?;
+        Ok(())
     }
 
     fn owner(&self, view: &View, owner: &str) -> Result<Owner, CopyError> {

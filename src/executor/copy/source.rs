@@ -176,13 +176,8 @@ impl Sources {
     ) -> Result<bool, Failure> {
         let Some(node) = thing.view.lookup(&thing.path) else { return Ok(false) };
         let path = node.entry.path.clone();
-        let open = || -> Result<Box<dyn Read + Send>, Failure> {
-            let placed = [(thing.root, path.clone())];
-            let contents = self.open_all(executor, placed.iter())?;
-            contents.open_at(thing.root, &path).map_err(|source| {
-                CopyError::Read { path: path.clone(), source }.into()
-            })
-        };
+        let opener = self.open_all(executor, [(thing.root, path.clone())].iter())?;
+        let open = || opener.open_at(thing.root, &path);
         let Some(extracted) = archive::extract(executor.input.store, &open, &path)?
         else {
             return Ok(false);
