@@ -177,24 +177,12 @@ impl Inner {
         loop {
             let (response, url, header) = self.send_somehow(call)?;
             let status = response.status();
-            if status == StatusCode::UNAUTHORIZED && !renewed {
-                let challenge = challenge_of(response.headers());
-                if let Some(challenge) = challenge {
-                    let rejection = Rejection {
-                        url: &url,
-                        challenge,
-                        header: header.as_ref(),
-                    };
-                    renewed = true;
-                    if self.take_challenge(call.endpoint, call.access, rejection)
-                        && (header.is_some()
-                            || self
-                                .authorization(call.endpoint, &url, call.access)?
-                                .is_some())
-                    {
-                        continue;
-                    }
-                }
+            if status == StatusCode::UNAUTHORIZED
+                && !renewed
+                && self.renew(call, &response, &url, header.as_ref())?
+            {
+                renewed = true;
+                continue;
             }
             return if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
                 self.follow(call, response, url, header)
@@ -202,6 +190,29 @@ impl Inner {
                 self.judge_status(call, response, url, Origin::Own(header.is_some()))
             };
         }
+    }
+
+    /// Deals with a 401; returns whether another try can do better: with a new token, or with a
+    /// password that was not sent before.
+    fn renew(
+        &self,
+        call: &Call<'_>,
+        response: &blocking::Response,
+        url: &Url,
+        header: Option<&Secret>,
+    ) -> Result<bool, RegistryError> {
+        let Some(challenge) = challenge_of(response.headers()) else {
+            return Ok(false);
+        };
+        let is_basic = challenge == Challenge::Basic;
+        let rejection = Rejection {
+            url,
+            challenge,
+            header,
+        };
+        self.take_challenge(call.endpoint, call.access, rejection);
+        let next = self.authorization(call.endpoint, url, call.access)?;
+        Ok(next.is_some() && (!is_basic || next.as_ref() != header))
     }
 
     /// Sends in the scheme that works for the host, finding it out if need be.
