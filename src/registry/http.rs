@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Identity, NoProxy, Proxy, blocking};
 
-use super::error::{RegistryError, printable};
+use super::error::RegistryError;
+use super::message::printable;
 use super::options::{ProxyOptions, RegistryOptions};
 
 const USER_AGENT: &str = concat!("builder/", env!("CARGO_PKG_VERSION"));
@@ -194,7 +195,7 @@ fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, RegistryError> {
 }
 
 fn prepare(error: &reqwest::Error) -> RegistryError {
-    let (_, detail) = super::error::diagnose(error);
+    let (_, detail) = super::message::diagnose(error);
     RegistryError::Prepare { detail }
 }
 

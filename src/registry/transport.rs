@@ -13,10 +13,9 @@ use super::challenge::{Challenge, authority};
 use super::client::Inner;
 use super::credential::Secret;
 use super::endpoint::{Endpoint, Scheme, same_origin};
-use super::error::{
-    Broken, RegistryError, Request, Unacceptable, diagnose, parse_errors, printable, redacted,
-};
+use super::error::{Broken, RegistryError, Request, Unacceptable};
 use super::http::upload_time_max;
+use super::message::{diagnose, parse_errors, printable, redacted};
 use super::retry::{is_transient, parse_retry_after, pause};
 
 const ERROR_BYTES_MAX: u64 = 64 * 1024;
@@ -221,7 +220,7 @@ impl Inner {
         call: &Call<'_>,
     ) -> Result<(blocking::Response, Url, Option<Secret>), Failed> {
         let host = &call.endpoint.host;
-        let known = self.known_scheme(host);
+        let known = self.known_scheme(call.endpoint);
         let schemes = match &known {
             Some(scheme) => std::slice::from_ref(scheme),
             None => call.endpoint.schemes(),
@@ -244,7 +243,7 @@ impl Inner {
                     doubtful = Some((response, url, header));
                 }
                 Ok(response) => {
-                    self.remember_scheme(host, *scheme);
+                    self.remember_scheme(call.endpoint, *scheme);
                     return Ok((response, url, header));
                 }
                 Err(failed) => first = first.or(Some(failed)),
@@ -342,7 +341,7 @@ impl Inner {
                 return Err(refuse(&redacted(&next)).into());
             }
             let own = same_origin(&next, &asked);
-            let trust = match self.known_scheme(&call.endpoint.host) {
+            let trust = match self.known_scheme(call.endpoint) {
                 Some(scheme) if own => self.trust(&call.endpoint.host, scheme),
                 _ => self.stranger_trust(&next),
             };
