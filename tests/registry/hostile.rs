@@ -54,7 +54,7 @@ fn push_blob(
     client: &Client,
     name: &Reference,
 ) -> Result<builder::registry::Pushed, RegistryError> {
-    let open = || Ok(Box::new(BLOB) as Box<dyn std::io::Read + Send>);
+    let open = || Ok(Box::new(BLOB) as Box<dyn io::Read + Send>);
     client.push_blob(name, &blob(), &open, None)
 }
 
