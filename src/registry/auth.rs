@@ -129,14 +129,13 @@ impl Inner {
         }
     }
 
-    /// Takes note of a 401 from the endpoint itself. Returns whether another try with what is now
-    /// known can do better.
+    /// Takes note of a 401 from the endpoint itself, and forgets what was rejected.
     pub(super) fn take_challenge(
         &self,
         endpoint: &Endpoint,
         access: &Access,
         rejection: Rejection<'_>,
-    ) -> bool {
+    ) {
         let origin = origin(rejection.url);
         let slot = Auth::slot(&self.auth.tokens, (origin.clone(), access.scopes.clone()));
         let mut token = lock(&slot);
@@ -152,9 +151,7 @@ impl Inner {
                 *credential = None;
             }
         }
-        let basic_again = rejection.challenge == Challenge::Basic && rejection.header.is_some();
         lock(&self.auth.challenges).insert(origin, rejection.challenge);
-        !basic_again
     }
 
     /// The credential for an endpoint: from the text and files of the options in their order, and

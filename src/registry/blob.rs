@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::auth::Access;
 use super::client::Client;
 use super::endpoint::Endpoint;
-use super::error::{Broken, RegistryError, Request, Unacceptable, printable};
+use super::error::{Broken, RegistryError, Request, Unacceptable};
+use super::message::printable;
 use super::retry::{RateFloor, pause};
 use super::transport::{Call, Reply};
 use crate::clock::Stopwatch;
@@ -406,6 +407,14 @@ fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readers_and_clients_cross_threads() {
+        fn crosses<T: Send>() {}
+        fn is_shared<T: Send + Sync>() {}
+        crosses::<BlobReader>();
+        is_shared::<Client>();
+    }
 
     #[test]
     fn content_ranges_are_read() {

@@ -7,8 +7,9 @@ use super::MANIFEST_BYTES_MAX;
 use super::auth::Access;
 use super::client::{Client, Inner};
 use super::endpoint::Endpoint;
-use super::error::{RegistryError, Unacceptable, printable};
+use super::error::{RegistryError, Unacceptable};
 use super::json::object_names;
+use super::message::printable;
 use super::transport::{Call, Reply};
 use crate::digest::Digest;
 use crate::image::{Descriptor, Index, Manifest, MediaType};
@@ -348,7 +349,7 @@ mod tests {
                 *place = byte;
             }
             let _ = parse_document(&body, None);
-            let _ = super::super::error::parse_errors(&body);
+            let _ = super::super::message::parse_errors(&body);
         }
     }
 }

@@ -29,6 +29,7 @@ mod http;
 mod json;
 mod login;
 mod manifest;
+mod message;
 mod mirror;
 mod options;
 mod push;

@@ -194,7 +194,7 @@ impl Client {
             None => read_config(self, pinned, &manifest.config)?,
         };
         if MediaType::parse(&manifest.config.media_type).is_none() {
-            let media_type = super::error::printable(&manifest.config.media_type, 100);
+            let media_type = super::message::printable(&manifest.config.media_type, 100);
             return Err(unacceptable(Unacceptable::MediaType(media_type)));
         }
         let config = serde_json::from_slice(&bytes)

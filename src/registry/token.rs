@@ -11,7 +11,8 @@ use super::challenge::{RealmError, RealmTrust, judge};
 use super::client::Inner;
 use super::credential::{Credential, Secret};
 use super::endpoint::{Endpoint, same_origin};
-use super::error::{RegistryError, Request, Unacceptable, diagnose, parse_errors, redacted};
+use super::error::{RegistryError, Request, Unacceptable};
+use super::message::{diagnose, parse_errors, redacted};
 use super::retry::{is_transient, parse_retry_after, pause};
 use super::transport::read_limited;
 use crate::clock::Stopwatch;
@@ -85,7 +86,7 @@ impl Inner {
         credential: Option<&Credential>,
     ) -> Result<Vec<u8>, RegistryError> {
         // Only the registry's own origin is believed as the registry is.
-        let trust = match self.known_scheme(&want.endpoint.host) {
+        let trust = match self.known_scheme(want.endpoint) {
             Some(scheme) if same_origin(realm, want.registry) => {
                 self.trust(&want.endpoint.host, scheme)
             }

@@ -13,10 +13,9 @@ use super::challenge::{Challenge, authority};
 use super::client::Inner;
 use super::credential::Secret;
 use super::endpoint::{Endpoint, Scheme, same_origin};
-use super::error::{
-    Broken, RegistryError, Request, Unacceptable, diagnose, parse_errors, printable, redacted,
-};
+use super::error::{Broken, RegistryError, Request, Unacceptable};
 use super::http::upload_time_max;
+use super::message::{diagnose, parse_errors, printable, redacted};
 use super::retry::{is_transient, parse_retry_after, pause};
 
 const ERROR_BYTES_MAX: u64 = 64 * 1024;
@@ -177,24 +176,12 @@ impl Inner {
         loop {
             let (response, url, header) = self.send_somehow(call)?;
             let status = response.status();
-            if status == StatusCode::UNAUTHORIZED && !renewed {
-                let challenge = challenge_of(response.headers());
-                if let Some(challenge) = challenge {
-                    let rejection = Rejection {
-                        url: &url,
-                        challenge,
-                        header: header.as_ref(),
-                    };
-                    renewed = true;
-                    if self.take_challenge(call.endpoint, call.access, rejection)
-                        && (header.is_some()
-                            || self
-                                .authorization(call.endpoint, &url, call.access)?
-                                .is_some())
-                    {
-                        continue;
-                    }
-                }
+            if status == StatusCode::UNAUTHORIZED
+                && !renewed
+                && self.renew(call, &response, &url, header.as_ref())?
+            {
+                renewed = true;
+                continue;
             }
             return if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
                 self.follow(call, response, url, header)
@@ -204,13 +191,36 @@ impl Inner {
         }
     }
 
+    /// Deals with a 401; returns whether another try can do better: with a new token, or with a
+    /// password that was not sent before.
+    fn renew(
+        &self,
+        call: &Call<'_>,
+        response: &blocking::Response,
+        url: &Url,
+        header: Option<&Secret>,
+    ) -> Result<bool, RegistryError> {
+        let Some(challenge) = challenge_of(response.headers()) else {
+            return Ok(false);
+        };
+        let is_basic = challenge == Challenge::Basic;
+        let rejection = Rejection {
+            url,
+            challenge,
+            header,
+        };
+        self.take_challenge(call.endpoint, call.access, rejection);
+        let next = self.authorization(call.endpoint, url, call.access)?;
+        Ok(next.is_some() && (!is_basic || next.as_ref() != header))
+    }
+
     /// Sends in the scheme that works for the host, finding it out if need be.
     fn send_somehow(
         &self,
         call: &Call<'_>,
     ) -> Result<(blocking::Response, Url, Option<Secret>), Failed> {
         let host = &call.endpoint.host;
-        let known = self.known_scheme(host);
+        let known = self.known_scheme(call.endpoint);
         let schemes = match &known {
             Some(scheme) => std::slice::from_ref(scheme),
             None => call.endpoint.schemes(),
@@ -233,7 +243,7 @@ impl Inner {
                     doubtful = Some((response, url, header));
                 }
                 Ok(response) => {
-                    self.remember_scheme(host, *scheme);
+                    self.remember_scheme(call.endpoint, *scheme);
                     return Ok((response, url, header));
                 }
                 Err(failed) => first = first.or(Some(failed)),
@@ -331,7 +341,7 @@ impl Inner {
                 return Err(refuse(&redacted(&next)).into());
             }
             let own = same_origin(&next, &asked);
-            let trust = match self.known_scheme(&call.endpoint.host) {
+            let trust = match self.known_scheme(call.endpoint) {
                 Some(scheme) if own => self.trust(&call.endpoint.host, scheme),
                 _ => self.stranger_trust(&next),
             };

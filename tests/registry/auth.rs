@@ -1,6 +1,7 @@
 //! Tokens and credentials: what is asked, how often, and who gets to see what.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +9,7 @@ use base64::Engine as _;
 use builder::digest::Digest;
 use builder::image::MediaType;
 use builder::reference::Reference;
-use builder::registry::{RegistryError, RegistryOptions, Secret, Unacceptable};
+use builder::registry::{Client, RegistryError, RegistryOptions, Secret, Unacceptable};
 
 use crate::kit::{Answer, Seen, Server, client, options};
 
@@ -254,19 +255,12 @@ fn a_helper_is_asked_only_when_the_registry_asks() {
     let bin = tempfile::tempdir().unwrap();
     let log = bin.path().join("log");
     let script = format!(
-        "#!/bin/sh\nread server\necho \"$1 $server\" >> {}\n\
-         echo '{{\"ServerURL\": \"x\", \"Username\": \"me\", \"Secret\": \"word\"}}'\n",
+        "echo \"$1 $server\" >> {}\n\
+         echo '{{\"ServerURL\": \"x\", \"Username\": \"me\", \"Secret\": \"word\"}}'",
         log.display()
     );
-    let helper = bin.path().join("docker-credential-test");
-    std::fs::write(&helper, script).unwrap();
-    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let text = format!(r#"{{"credHelpers": {{"{}": "test"}}}}"#, server.host());
-    let client = client(RegistryOptions {
-        inline_auth: Some(Secret(text)),
-        helper_path: Some(format!("{}:/usr/bin:/bin", bin.path().display()).into()),
-        ..options()
-    });
+    install_helper(bin.path(), &script);
+    let client = with_helper(&server, bin.path());
     client.resolve(&name(&server.host(), "public/a")).unwrap();
     assert!(!log.exists());
     client.resolve(&name(&server.host(), "private/a")).unwrap();
@@ -275,6 +269,46 @@ fn a_helper_is_asked_only_when_the_registry_asks() {
         std::fs::read_to_string(&log).unwrap(),
         format!("get {}\n", server.host())
     );
+}
+
+#[test]
+fn a_password_that_ran_out_is_asked_for_again() {
+    let server = Server::start(|request: &Seen| {
+        let expected = if request.number < 2 { "me:1" } else { "me:2" };
+        if request.header("authorization") == Some(&basic(expected)) {
+            manifest()
+        } else {
+            Answer::new(401).header("www-authenticate", "Basic realm=x")
+        }
+    });
+    let bin = tempfile::tempdir().unwrap();
+    let count = bin.path().join("count").display().to_string();
+    let script = format!(
+        "echo x >> {count}\n\
+         echo '{{\"Username\": \"me\", \"Secret\": \"'$(grep -c x {count})'\"}}'"
+    );
+    install_helper(bin.path(), &script);
+    let client = with_helper(&server, bin.path());
+    client.resolve(&name(&server.host(), "a")).unwrap();
+    client.resolve(&name(&server.host(), "a")).unwrap();
+    client.resolve(&name(&server.host(), "a")).unwrap();
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "x\nx\n");
+}
+
+/// Puts `docker-credential-test` into a directory.
+fn install_helper(directory: &Path, script: &str) {
+    let helper = directory.join("docker-credential-test");
+    std::fs::write(&helper, format!("#!/bin/sh\nread server\n{script}\n")).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn with_helper(server: &Server, directory: &Path) -> Client {
+    let text = format!(r#"{{"credHelpers": {{"{}": "test"}}}}"#, server.host());
+    client(RegistryOptions {
+        inline_auth: Some(Secret(text)),
+        helper_path: Some(format!("{}:/usr/bin:/bin", directory.display()).into()),
+        ..options()
+    })
 }
 
 #[test]

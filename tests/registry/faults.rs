@@ -4,9 +4,11 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use builder::export::{ExportError, ExportSet, PushOptions, push};
-use builder::image::Descriptor;
+use builder::image::{Descriptor, MediaType};
 use builder::reference::Reference;
 use builder::registry::{Mirror, MirrorRule, Nothing, RegistryOptions};
+
+use proptest::prelude::*;
 
 use crate::kit::{
     Answer, Blobs, Debian, End, Seen, Server, client, forward, layer, options, plain_client, set,
@@ -193,6 +195,75 @@ fn a_damaged_layer_is_our_fault_and_not_tried_again() {
         "{error:?}"
     );
     assert!(plain_client().resolve(&registry.name("app:1")).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_tag_never_names_something_incomplete(
+        faults in proptest::collection::vec((0_usize..20, 0..FAULTS.len()), 0..12),
+    ) {
+        let registry = Debian::start();
+        let (blobs, set) = sample();
+        let port = registry.port();
+        let proxy = Server::start(move |request: &Seen| {
+            match faults.iter().find(|(position, _)| *position == request.number) {
+                Some((_, fault)) => faulty(FAULTS[*fault], || forward(port, request)),
+                None => forward(port, request),
+            }
+        });
+        let name = format!("{}/app:1", proxy.host()).parse().unwrap();
+        let pushed = push(&plain_client(), &set, &[name], &blobs, PushOptions::default());
+        let found = plain_client().resolve(&registry.name("app:1"));
+        prop_assert!(pushed.is_err() || found.is_ok());
+        if found.is_ok() {
+            for (bytes, layer) in pull(&plain_client(), &registry.name("app:1")).iter().zip(&set.images[0].layers) {
+                prop_assert_eq!(bytes, &blobs.bytes[&layer.descriptor.digest]);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_tools_file_names_mirrors() {
+    let server = Server::start(|request: &Seen| {
+        let digest = builder::digest::Digest::of(request.path.as_bytes()).to_string();
+        Answer::new(200)
+            .header("docker-content-digest", digest)
+            .header("content-type", MediaType::OciManifest.as_str())
+            .header("content-length", "10")
+    });
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    let host = server.host();
+    std::fs::write(
+        at("daemon.json"),
+        format!(r#"{{"registry-mirrors": ["http://{host}"]}}"#),
+    )
+    .unwrap();
+    let conf = format!(
+        "[[registry]]\nprefix = 'quay.example/a'\n[[registry.mirror]]\nlocation = '{host}/q'\n"
+    );
+    std::fs::write(at("registries.conf"), conf).unwrap();
+    std::fs::create_dir(at("ghcr.example")).unwrap();
+    let hosts = format!("[host.\"http://{host}\"]\ncapabilities = ['pull', 'resolve']\n");
+    std::fs::write(at("ghcr.example/hosts.toml"), hosts).unwrap();
+    let client = client(RegistryOptions {
+        daemon_files: vec![at("daemon.json")],
+        registries_conf: vec![at("none.conf"), at("registries.conf")],
+        certs_dirs: vec![home.path().to_owned()],
+        ..options()
+    });
+    for name in ["debian:12", "quay.example/a/b:1", "ghcr.example/x:2"] {
+        client.resolve(&name.parse().unwrap()).unwrap();
+    }
+    let lines = [
+        "HEAD /v2/library/debian/manifests/12",
+        "HEAD /v2/q/b/manifests/1",
+        "HEAD /v2/x/manifests/2",
+    ];
+    assert_eq!(server.lines(), lines);
 }
 
 /// One big blob, served with faults.

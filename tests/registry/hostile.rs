@@ -1,6 +1,7 @@
 //! Registries that want more than they should get: credentials, bytes, memory, belief.
 
-use std::io::Read as _;
+use std::io::{self, Read as _, Write};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use builder::digest::Digest;
@@ -53,7 +54,7 @@ fn push_blob(
     client: &Client,
     name: &Reference,
 ) -> Result<builder::registry::Pushed, RegistryError> {
-    let open = || Ok(Box::new(BLOB) as Box<dyn std::io::Read + Send>);
+    let open = || Ok(Box::new(BLOB) as Box<dyn io::Read + Send>);
     client.push_blob(name, &blob(), &open, None)
 }
 
@@ -382,4 +383,51 @@ fn a_stopped_client_stops() {
         let error = asked.join().unwrap().unwrap_err();
         assert!(matches!(error, RegistryError::Stopped { .. }), "{error}");
     });
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_secret_reaches_a_log_or_a_message() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let registry = Server::start(|request: &Seen| match request.method.as_str() {
+        _ if request.header("authorization").is_none() => {
+            Answer::new(401).header("www-authenticate", "Basic realm=x")
+        }
+        "HEAD" => Answer::new(404),
+        "POST" => Answer::new(202).header("location", "/upload?_state=s3cr3t-marker"),
+        _ => Answer::new(503),
+    });
+    let client = with_password(&registry);
+    let mut shown = tracing::subscriber::with_default(subscriber, || {
+        let pushed = push_blob(&client, &name(&registry)).unwrap_err();
+        let pulled = client.manifest(&name(&registry)).unwrap_err();
+        format!("{pushed} {pushed:?} {pulled} {pulled:?} {client:?}")
+    });
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("trying again"), "{logged}");
+    shown.push_str(&logged);
+    let encoded = base64::engine::general_purpose::STANDARD.encode("user:s3cr3t-marker");
+    assert!(
+        !shown.contains("s3cr3t-marker") && !shown.contains(&encoded),
+        "{shown}"
+    );
 }

@@ -169,7 +169,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
     let (method, path) = (words.next()?, words.next()?);
     let headers = read_headers(reader)?;
     let mut body = Vec::new();
-    if headers.get("transfer-encoding").is_some() {
+    if headers.contains_key("transfer-encoding") {
         return None;
     }
     let length = headers
