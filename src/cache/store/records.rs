@@ -64,7 +64,9 @@ impl Store {
         claim: Option<Lock>,
     ) -> Result<Record, StoreError> {
         let temp = self.temp()?;
-        if let Some(winner) = self.record(&record.key) {
+        let winner = self.record(&record.key);
+        self.relax()?;
+        if let Some(winner) = winner {
             return Ok(winner);
         }
         if layer::is_available(self.paths(), &record.diff_id) {
