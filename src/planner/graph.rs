@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::image::{History, ImageConfig};
 use crate::platform::Platform;
 
-use super::op::Op;
+use super::op::{ImageOp, Op};
 
 /// The number of a step; inputs have smaller numbers than their users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,10 +70,43 @@ pub struct Graph {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Target {
+    /// The part of the history that came with the base image.
+    pub fn base_history(&self) -> &[History] {
+        let own = self.history.len();
+        let all = &self.config.history;
+        &all[..all.len().saturating_sub(own)]
+    }
+}
+
 impl Graph {
     /// The step with this id.
     pub fn step(&self, id: StepId) -> &Step {
         &self.steps[id.0]
+    }
+
+    /// The steps whose file systems lie on one another up to `id`, bottom first.
+    pub fn chain(&self, id: StepId) -> Vec<StepId> {
+        let mut chain = vec![id];
+        let mut next = self.step(id).base;
+        while let Some(id) = next {
+            chain.push(id);
+            next = self.step(id).base;
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// The image at the bottom of the chain of `id`; `None` if it is scratch.
+    pub fn image_below(&self, id: StepId) -> Option<&ImageOp> {
+        let mut step = self.step(id);
+        while let Some(base) = step.base {
+            step = self.step(base);
+        }
+        match &step.op {
+            Op::Image(image) => Some(image),
+            _ => None,
+        }
     }
 }
 
