@@ -78,6 +78,9 @@ impl<'a> Findings<'a> {
     }
 }
 
+/// How many findings are told; of more than that there is only their number.
+const TOLD: usize = 1000;
+
 /// Checks a file: warnings in order of place. With `error=true` and a finding, an error that names
 /// the rules comes last; a choice of rules that cannot be read is an error as well.
 pub fn check(file: &Dockerfile, context: &LintContext<'_>) -> Vec<Diagnostic> {
@@ -102,7 +105,14 @@ pub fn check(file: &Dockerfile, context: &LintContext<'_>) -> Vec<Diagnostic> {
         (left.span.start, &left.message).cmp(&(right.span.start, &right.message))
     });
     let names: BTreeSet<&str> = found.iter().map(|(_, rule, _)| rule.name).collect();
+    let more = found.len().saturating_sub(TOLD);
+    found.truncate(TOLD);
     result.extend(found.into_iter().map(|(finding, ..)| finding));
+    if more > 0 {
+        let message = format!("{more} more findings are not shown");
+        let last = result.last().map_or_else(Span::default, |last| last.span);
+        result.push(Diagnostic::warning("lint", &file.source, last, message));
+    }
     if config.error
         && let Some(first) = result.first()
     {

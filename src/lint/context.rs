@@ -43,7 +43,7 @@ impl Facts for NoFacts {
 pub struct LintContext<'a> {
     /// What planning knows.
     pub facts: &'a dyn Facts,
-    /// `--build-arg` values.
+    /// `--build-arg` values, and those of the predefined arguments if they are known.
     pub build_args: &'a BTreeMap<String, String>,
     /// The value of `BUILDKIT_DOCKERFILE_CHECK`; it replaces the `# check=` directive.
     pub check: Option<&'a str>,

@@ -22,4 +22,4 @@ mod tests;
 pub use check::{Findings, Pass, check, render};
 pub use config::{Config, ConfigError};
 pub use context::{Base, Facts, LintContext, NoFacts};
-pub use registry::{RULES, Rule};
+pub use registry::{RULES, Rule, rule};

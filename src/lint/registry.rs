@@ -35,8 +35,13 @@ macro_rules! rule {
     };
 }
 
+/// The rule with this name: the code of a finding.
+pub fn rule(name: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.name == name)
+}
+
 /// All rules.
-pub const RULES: [Rule; 22] = [
+pub static RULES: [Rule; 22] = [
     rule!(
         stage_name_casing,
         "StageNameCasing",

@@ -11,20 +11,27 @@ use crate::parser::expand::{self, Env};
 use super::check::did_you_mean;
 use super::context::LintContext;
 
-/// Arguments that FROM lines can use, and stages after an ARG.
-pub(super) const PLATFORM_ARGS: [&str; 11] = [
-    "BUILDPLATFORM",
-    "BUILDOS",
-    "BUILDOSVERSION",
-    "BUILDARCH",
-    "BUILDVARIANT",
-    "TARGETPLATFORM",
-    "TARGETOS",
-    "TARGETOSVERSION",
-    "TARGETARCH",
-    "TARGETVARIANT",
-    "TARGETSTAGE",
+/// Arguments that FROM lines can use, and stages after an ARG, with values of the right shape. A
+/// caller that knows better puts them among the build arguments.
+const PLATFORM_ARGS: [(&str, &str); 11] = [
+    ("BUILDPLATFORM", "linux/amd64"),
+    ("BUILDOS", "linux"),
+    ("BUILDOSVERSION", ""),
+    ("BUILDARCH", "amd64"),
+    ("BUILDVARIANT", ""),
+    ("TARGETPLATFORM", "linux/amd64"),
+    ("TARGETOS", "linux"),
+    ("TARGETOSVERSION", ""),
+    ("TARGETARCH", "amd64"),
+    ("TARGETVARIANT", ""),
+    ("TARGETSTAGE", "default"),
 ];
+
+/// The value of a predefined argument.
+fn platform_arg(name: &str) -> Option<&'static str> {
+    let found = PLATFORM_ARGS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| *value)
+}
 
 /// Arguments that steer the builder: declared nowhere, used by nobody, never warned of.
 const CONTROL_ARGS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -246,10 +253,12 @@ impl Reader<'_, '_> {
     fn arg(&mut self, arg: &Arg) {
         let name = &arg.name.raw;
         let given = self.build_args.get(name).cloned();
-        let value = given.or_else(|| match &arg.default {
-            Some(default) => self.word(default),
-            None if PLATFORM_ARGS.contains(&name.as_str()) => Some(String::new()),
-            None => self.global.set.get(name).cloned(),
+        let value = given.or_else(|| {
+            if let Some(default) = &arg.default {
+                return self.word(default);
+            }
+            let global = self.global.set.get(name).map(String::as_str);
+            global.or(platform_arg(name)).map(str::to_owned)
         });
         self.variables.declared.insert(name.clone());
         if let Some(value) = value {
@@ -323,7 +332,10 @@ impl Reader<'_, '_> {
 /// The arguments that a FROM line sees, built from defaults alone: as if nothing was given with
 /// `--build-arg`.
 pub(super) fn defaults(globals: &[&Instruction], escape: char) -> BTreeMap<String, String> {
-    let mut set = BTreeMap::new();
+    let mut set: BTreeMap<String, String> = PLATFORM_ARGS
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     for instruction in globals {
         let Command::Arg(args) = &instruction.command else {
             continue;
@@ -362,12 +374,14 @@ impl<'a> FromNames<'a> {
 
     /// All names.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
-        self.declared.iter().copied().chain(PLATFORM_ARGS)
+        let predefined = PLATFORM_ARGS.iter().map(|(name, _)| *name);
+        self.declared.iter().copied().chain(predefined)
     }
 }
 
 impl Env for FromNames<'_> {
     fn lookup(&self, name: &str) -> Option<&str> {
-        (self.declared.contains(name) || PLATFORM_ARGS.contains(&name)).then_some("")
+        let declared = self.declared.contains(name).then_some("");
+        declared.or(platform_arg(name))
     }
 }

@@ -100,6 +100,8 @@ fn every_rule_has_a_page_named_after_it() {
         let url = format!("https://docs.docker.com/go/dockerfile/rule/{kebab}/");
         assert_eq!(rule.url, Some(url.as_str()));
     }
+    assert!(RULES.iter().all(|one| rule(one.name).is_some()));
+    assert!(rule("lint").is_none());
     let names: BTreeSet<&str> = RULES.iter().map(|rule| rule.name).collect();
     assert_eq!(names.len(), RULES.len());
 }
@@ -200,6 +202,16 @@ fn public_dockerfiles_are_checked_without_an_error() {
             assert!(all.iter().all(|line| !line.starts_with("lint:")), "{all:?}");
         }
     }
+}
+
+#[test]
+fn findings_beyond_a_thousand_are_counted() {
+    let all = warnings(&format!("FROM scratch\n{}", "MAINTAINER a\n".repeat(1500)));
+    assert_eq!(all.len(), 1001);
+    assert_eq!(
+        all[1000],
+        "lint: 500 more findings are not shown (line 1001)"
+    );
 }
 
 #[test]

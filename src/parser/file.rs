@@ -181,7 +181,7 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        self.charge(&statement);
+        self.charge(&statement, heredocs.len());
         let line = Line {
             problems,
             heredocs,
@@ -200,8 +200,9 @@ impl<'a> Parser<'a> {
     }
 
     /// Counts the words of an instruction against the limit of the file.
-    fn charge(&mut self, statement: &Node<'_>) {
-        self.words = self.words.saturating_sub(statement.children().count());
+    fn charge(&mut self, statement: &Node<'_>, heredocs: usize) {
+        let words = statement.children().count() + heredocs;
+        self.words = self.words.saturating_sub(words);
     }
 }
 

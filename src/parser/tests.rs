@@ -1,8 +1,10 @@
 //! Tests of the room as a whole.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use regex::Regex;
 
 use crate::diagnostic::{Diagnostic, SourceFile};
 
@@ -70,15 +72,20 @@ fn a_trigger_is_one_instruction_with_its_heredocs() {
     assert!(matches!(trigger.instructions[0].command, Command::Copy(_)));
 }
 
+/// A place in a debug print.
+static SPAN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"Span \{ start: (\d+), end: (\d+) \}").unwrap());
+
+/// What a canonical print may change: the text of instructions, blank lines in them.
+static LOOSE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"text: "(?:[^"\\]|\\.)*"|empty_continuation: (None|Some\(@\))"#).unwrap()
+});
+
 /// A tree without places and without what a canonical print may change.
 fn bare(file: &Dockerfile) -> String {
     let text = format!("{:?} {:?}", file.directives, file.instructions);
-    let span = regex::Regex::new(r"Span \{ start: \d+, end: \d+ \}").unwrap();
-    let loose = regex::Regex::new(r"empty_continuation: (None|Some\(@\))").unwrap();
-    let words = regex::Regex::new(r#"text: "(?:[^"\\]|\\.)*""#).unwrap();
-    let text = span.replace_all(&text, "@").into_owned();
-    let text = words.replace_all(&text, "").into_owned();
-    loose.replace_all(&text, "").into_owned()
+    let text = SPAN.replace_all(&text, "@").into_owned();
+    LOOSE.replace_all(&text, "").into_owned()
 }
 
 /// The cases of a folder of `testdata`, sorted by name.
@@ -121,7 +128,7 @@ fn dump(file: &Dockerfile) -> String {
         (r"(?m)^ +(\w+: (None|false|\[\]),)\n", ""),
     ];
     rules.iter().fold(text, |text, (pattern, replacement)| {
-        let pattern = regex::Regex::new(pattern).unwrap();
+        let pattern = Regex::new(pattern).unwrap();
         pattern.replace_all(&text, *replacement).into_owned()
     })
 }
@@ -178,9 +185,8 @@ fn a_print_parses_to_the_same_tree() {
 
 /// Every place that a tree or a diagnostic names, by way of its debug print.
 fn spans(text: &str) -> Vec<(usize, usize)> {
-    let span = regex::Regex::new(r"Span \{ start: (\d+), end: (\d+) \}").unwrap();
     let number = |text: &str| text.parse().unwrap();
-    span.captures_iter(text)
+    SPAN.captures_iter(text)
         .map(|found| (number(&found[1]), number(&found[2])))
         .collect()
 }
@@ -469,4 +475,23 @@ fn the_syntax_of_other_languages_is_found() {
         let syntax = file.directives.syntax.map(|syntax| syntax.value);
         assert_eq!(syntax.as_deref(), Some("a/b:1"), "in {text:?}");
     }
+}
+
+#[test]
+fn comments_directly_above_describe_stages_and_arguments() {
+    let file = good("# a not this\n\n# about\n# b is the base\nFROM x AS b\n");
+    let from = &file.instructions[0];
+    assert_eq!(from.description("b"), Some("is the base"));
+    assert_eq!(from.description("a"), None);
+    assert_eq!(from.description("abou"), None);
+}
+
+#[test]
+fn many_heredocs_of_one_instruction_are_matched_fast() {
+    let words = "<<A \\\n".repeat(20_000);
+    let file = good(&format!("FROM a\nCOPY {words} /\n{}", "A\n".repeat(20_000)));
+    let Command::Copy(copy) = &file.instructions[1].command else {
+        panic!("no COPY");
+    };
+    assert_eq!(copy.sources.len(), 20_000);
 }

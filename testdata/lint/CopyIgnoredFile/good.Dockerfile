@@ -4,3 +4,6 @@ COPY --from=a ignored.txt /
 ADD https://example.org/ignored.txt /
 COPY <<ignored.txt /
 ignored.txt
+FROM scratch
+ARG TARGETOS
+COPY ignored${TARGETOS:+_}.txt /
