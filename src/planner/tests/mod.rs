@@ -295,6 +295,7 @@ pub(super) fn record(step: &Step, material: crate::cache::Material, made: DiffId
     Record {
         version: crate::cache::record::RECORD_VERSION,
         key: material.key(),
+        operation: Some(key::operation(&step.op).key()),
         diff_id: made,
         size: 1,
         blobs: Vec::new(),
