@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::clock::Epoch;
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::Span;
 use crate::image::{History, ImageConfig};
+use crate::lint::Base;
 use crate::platform::Platform;
 
 use super::op::{ImageOp, Op};
@@ -66,8 +67,10 @@ pub struct Graph {
     pub steps: Vec<Step>,
     /// One a platform.
     pub targets: Vec<Target>,
-    /// What only a resolved base image shows (`InvalidBaseImagePlatform`), each once.
-    pub warnings: Vec<Diagnostic>,
+    /// The stages that the targets need, and what checks want to know of the images they stand on;
+    /// `None` for those on nothing, on another stage or on files. With several platforms the first
+    /// one's.
+    pub stages: BTreeMap<StageId, Option<Base>>,
 }
 
 impl Target {
@@ -142,11 +145,9 @@ impl GraphBuilder {
         id
     }
 
-    /// Adds a warning, once.
-    pub(crate) fn warn(&mut self, warning: Diagnostic) {
-        if !self.graph.warnings.contains(&warning) {
-            self.graph.warnings.push(warning);
-        }
+    /// Notes that a stage is needed, and what it stands on.
+    pub(crate) fn stage(&mut self, id: StageId, base: Option<Base>) {
+        self.graph.stages.entry(id).or_insert(base);
     }
 
     /// The graph of these targets.

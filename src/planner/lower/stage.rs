@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::clock::Epoch;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::image::ImageConfig;
+use crate::lint;
 
 use super::super::graph::{GraphBuilder, StageId, Step, StepId};
 use super::super::op::{CopyInput, CopyOp, ImageOp, Op, Source, Unpack};
@@ -20,9 +21,6 @@ use super::config::ConfigFold;
 use super::finish;
 use super::instruction::At;
 use super::label::Numbering;
-
-/// The page of the check that only a resolved image allows.
-const RULE: &str = "https://docs.docker.com/go/dockerfile/rule/invalid-base-image-platform/";
 
 /// A stage after its last instruction.
 #[derive(Clone, Debug)]
@@ -81,6 +79,7 @@ impl<'a> Lowering<'_, 'a> {
     ) -> LoweredStage {
         let mut numbering = Numbering::of(stage, self.request.platforms.len() > 1);
         let mut lowered = self.base(stage, done, &mut numbering, builder);
+        builder.stage(stage.id, None);
         let inherited = weight(&lowered.config);
         if let Err(error) = self.site.words.spend(inherited, stage.span) {
             errors.push(error);
@@ -132,7 +131,7 @@ impl<'a> Lowering<'_, 'a> {
         };
         match self.externals.find(id) {
             Some(External::Image { name, image }) => {
-                self.check_platform(stage, id, image, builder);
+                builder.stage(stage.id, Some(seen(id, &image.config)));
                 let mut scope = Scope::default();
                 let shown = numbering.name(&format!("FROM {name}"), &scope, false);
                 let (step, epoch) = self.image(stage, (name, shown), image, builder);
@@ -242,28 +241,6 @@ impl<'a> Lowering<'_, 'a> {
         }
     }
 
-    /// The check that only a resolved image allows.
-    fn check_platform(
-        self,
-        stage: &ResolvedStage<'a>,
-        id: &ExternalId,
-        image: &ResolvedImage,
-        builder: &mut GraphBuilder,
-    ) {
-        let actual = image.config.platform();
-        let expected = &id.platform;
-        if (&actual.os, &actual.architecture) != (&expected.os, &expected.architecture) {
-            let message = format!(
-                "Base image {} was pulled with platform \"{actual}\", expected \"{expected}\" for current build",
-                id.name
-            );
-            let words = self.site.words;
-            let mut warning = words.warning("InvalidBaseImagePlatform", stage.span, message);
-            warning.url = Some(RULE.to_owned());
-            builder.warn(warning);
-        }
-    }
-
     /// What a mention means as a source of files, and the epoch of those files.
     pub(crate) fn source(
         self,
@@ -314,6 +291,21 @@ fn child(parent: StageId, stage: &LoweredStage) -> LoweredStage {
         parent: Some(parent),
         image: None,
         history: Vec::new(),
+    }
+}
+
+/// What checks want to know of a base image.
+fn seen(id: &ExternalId, config: &ImageConfig) -> lint::Base {
+    let (actual, expected) = (config.platform(), &id.platform);
+    let same = (&actual.os, &actual.architecture) == (&expected.os, &expected.architecture);
+    let split = |variable: &String| {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    lint::Base {
+        env: config.config.env.iter().map(split).collect(),
+        has_shell: config.config.shell.is_some(),
+        wrong_platform: (!same).then(|| (id.name.clone(), actual, expected.clone())),
     }
 }
 
