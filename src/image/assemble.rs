@@ -231,7 +231,9 @@ fn flavoured(descriptor: &Descriptor, flavour: Flavour) -> Descriptor {
         (Compression::of_media_type(&descriptor.media_type), foreign)
     {
         let oci = flavour == Flavour::Oci;
-        descriptor.media_type = compression.layer_media_type(oci).to_owned();
+        compression
+            .layer_media_type(oci)
+            .clone_into(&mut descriptor.media_type);
     }
     descriptor.platform = None;
     descriptor

@@ -336,16 +336,18 @@ fn reachable(headers: &[Header], uses: &Uses, target: StageId) -> BTreeSet<Stage
     seen
 }
 
+/// How far the search for circles got with a stage.
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
 /// Fails if stages need one another in a circle; depth-first with an explicit stack, since the
 /// file decides how deep it goes.
 fn reject_cycles(site: Site<'_, '_>, headers: &[Header], uses: &Uses) -> Result<(), Diagnostic> {
     let Site { table, words, .. } = site;
-    #[derive(Clone, Copy, PartialEq)]
-    enum Mark {
-        New,
-        Open,
-        Done,
-    }
     let mut marks = vec![Mark::New; table.stages.len()];
     for start in 0..marks.len() {
         let mut stack = vec![(StageId(start), false)];

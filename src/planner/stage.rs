@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Span};
-use crate::failure::Failure;
+use crate::diagnostic::Span;
 use crate::parser::ast::{Command, Dockerfile, From, Instruction, Mount};
 
 use super::error::PlanError;
 use super::graph::StageId;
-use super::words::Words;
 
 /// The stages of a file, before any variable is known.
 #[derive(Debug)]
@@ -65,26 +63,14 @@ pub(crate) enum Meaning {
 }
 
 impl<'a> StageTable<'a> {
-    /// Cuts a file into stages. Fails if there is none, if something else than ARG stands before
-    /// the first, or if a name is not one.
-    pub(crate) fn of(dockerfile: &'a Dockerfile) -> Result<Self, Failure> {
-        let words = Words::of(dockerfile);
-        let mut errors = Vec::new();
+    /// Cuts a file into stages. The parser has seen to it that only ARGs stand before the first and
+    /// that names are names.
+    pub(crate) fn of(dockerfile: &'a Dockerfile) -> Result<Self, PlanError> {
         let is_from = |instruction: &Instruction| matches!(instruction.command, Command::From(_));
         let instructions = &dockerfile.instructions;
         let first = instructions.iter().position(is_from);
-        let globals: Vec<&Instruction> = instructions[..first.unwrap_or(instructions.len())]
-            .iter()
-            .collect();
-        for stray in &globals {
-            if !matches!(stray.command, Command::Arg(_)) {
-                let message = "no build stage in current context";
-                let error = words.error("no-stage", stray.span, message);
-                errors.push(error.help("only ARG may stand before the first FROM"));
-            }
-        }
         let mut table = Self {
-            globals,
+            globals: instructions[..first.unwrap_or(0)].iter().collect(),
             stages: Vec::new(),
             names: BTreeMap::new(),
         };
@@ -92,36 +78,19 @@ impl<'a> StageTable<'a> {
             if let Command::From(from) = &instruction.command {
                 let rest = &instructions[index + 1..];
                 let end = rest.iter().position(is_from).unwrap_or(rest.len());
-                table.add(from, instruction.span, &rest[..end], &words, &mut errors);
+                table.add(from, instruction.span, &rest[..end]);
             }
         }
-        if !errors.is_empty() {
-            return Err(Failure::Diagnosed(errors));
-        }
         if table.stages.is_empty() {
-            return Err(PlanError::NoStages.into());
+            return Err(PlanError::NoStages);
         }
         Ok(table)
     }
 
-    fn add(
-        &mut self,
-        from: &'a From,
-        span: Span,
-        body: &'a [Instruction],
-        words: &Words,
-        errors: &mut Vec<Diagnostic>,
-    ) {
+    fn add(&mut self, from: &'a From, span: Span, body: &'a [Instruction]) {
         let id = StageId(self.stages.len());
         let name = from.name.as_ref().map(|name| name.value.to_lowercase());
-        if let (Some(written), Some(name)) = (&from.name, &name) {
-            if !is_stage_name(name) {
-                let text = &written.value;
-                let message = format!(
-                    "invalid name for build stage: \"{text}\", name can't start with a number or contain symbols"
-                );
-                errors.push(words.error("invalid-stage-name", written.span, message));
-            }
+        if let Some(name) = &name {
             self.names.entry(name.clone()).or_default().push(id);
         }
         self.stages.push(StageDef {
@@ -203,14 +172,6 @@ impl<'a> StageTable<'a> {
             None => Meaning::External(mention.name.clone()),
         })
     }
-}
-
-/// `[a-z][a-z0-9-_.]*`
-fn is_stage_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
 }
 
 /// What an instruction mentions: the `--from` of a COPY, the `from` of mounts. The parser lets no

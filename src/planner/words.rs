@@ -96,16 +96,6 @@ impl Words {
         Diagnostic::error(code, &self.source, span, message)
     }
 
-    /// A warning at a place.
-    pub(crate) fn warning(
-        &self,
-        code: &'static str,
-        span: Span,
-        message: impl Into<String>,
-    ) -> Diagnostic {
-        Diagnostic::warning(code, &self.source, span, message)
-    }
-
     /// `Dockerfile:3`
     pub(crate) fn place(&self, span: Span) -> String {
         let line = self.source.line_column(span.start).0;

@@ -5,7 +5,7 @@ use crate::diagnostic::{Diagnostic, Span, Spanned, suggest};
 use crate::parser::ast::{Heredoc, Run, ShellOrExec};
 use crate::platform::Platform;
 
-use super::super::op::{Network, RunMount, RunOp, Security, Source};
+use super::super::op::{HOSTNAME, Network, RunMount, RunOp, Security, Source};
 use super::super::request::PlanRequest;
 use super::super::scope::Scope;
 use super::super::words::Words;
@@ -14,9 +14,6 @@ use super::mount::{self, MountScope};
 
 /// Where a script of `RUN <<EOF` with `#!` is shown to the command.
 const SCRIPTS: &str = "/dev/pipes/";
-
-/// The host name that BuildKit gives.
-const HOSTNAME: &str = "buildkitsandbox";
 
 /// What a RUN's meaning depends on besides its own text.
 pub(crate) struct RunScope<'a> {

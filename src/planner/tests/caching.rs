@@ -141,6 +141,18 @@ fn a_linked_copy_hits_on_a_base_that_is_built_anew() {
 }
 
 #[test]
+fn a_linked_copy_does_not_care_whether_its_base_is_fresh() {
+    let file = "FROM debian AS base\nRUN one\nFROM base\nCOPY --link a /\n";
+    let project = project(file)
+        .build()
+        .no_cache(NoCache::Stages(vec!["base".to_owned()]));
+    assert_eq!(
+        project.verdicts(),
+        ["build RUN one", "cached COPY --link a /"]
+    );
+}
+
+#[test]
 fn misses_are_explained_by_what_changed() {
     let file = "
         FROM debian
@@ -165,12 +177,12 @@ fn misses_are_explained_by_what_changed() {
         (
             "--network=none ",
             "",
-            "its network changed from \"none\" to \"default\"",
+            "its network changed from \"none\" to the default",
         ),
         (
             "ENV KEEP=x",
             "ENV KEEP=x\nUSER app",
-            "its user changed from \"\" to \"app\"",
+            "its user changed from the default to \"app\"",
         ),
         (
             "RUN --network=none make",

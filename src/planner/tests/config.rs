@@ -92,6 +92,18 @@ fn only_instructions_that_write_files_have_layers() {
         assert_eq!(entry.created, target.config.created);
     }
     // The base's history stays in front.
+    assert_eq!(target.base_history().len(), 1);
+    assert_eq!(graph.chain(target.step).len(), 4);
+    assert_eq!(
+        graph
+            .image_below(target.step)
+            .unwrap()
+            .reference
+            .as_ref()
+            .unwrap()
+            .familiar(),
+        "debian:latest"
+    );
     assert_eq!(target.config.history.len(), 7);
     assert_eq!(
         target.config.history[0].created_by.as_deref(),

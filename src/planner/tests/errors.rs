@@ -1,90 +1,93 @@
 use super::*;
 
+/// Files and the beginning of what is said about them.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "FROM ${X}",
+        "Dockerfile:1: base name (${X}) should not be blank",
+    ),
+    (
+        "FROM --platform=$X debian",
+        "Dockerfile:1: empty platform value from expression $X",
+    ),
+    (
+        "FROM --platform=a/b/c/d debian",
+        "Dockerfile:1: failed to parse platform a/b/c/d: invalid platform",
+    ),
+    (
+        "FROM Debian",
+        "Dockerfile:1: failed to parse stage name \"Debian\": invalid reference format: repository name",
+    ),
+    (
+        "FROM debian\nCOPY --from=3 a b",
+        "Dockerfile:2: invalid stage index 3",
+    ),
+    ("FROM debian\nCOPY --from=$X a b", "Dockerfile:2: "),
+    (
+        "FROM debian AS a\nCOPY --from=a x y",
+        "Dockerfile:2: circular dependency detected on stage: a",
+    ),
+    (
+        "FROM debian AS a\nCOPY --from=b x y\nFROM debian AS b\nCOPY --from=a x y",
+        "Dockerfile:4: circular dependency detected on stage: a",
+    ),
+    (
+        "FROM debian\nEXPOSE 99999",
+        "Dockerfile:2: invalid containerPort: 99999",
+    ),
+    (
+        "FROM debian\nSTOPSIGNAL SIGNOPE",
+        "Dockerfile:2: invalid signal: SIGNOPE",
+    ),
+    (
+        "FROM debian\nVOLUME [\"\"]",
+        "Dockerfile:2: VOLUME specified can not be an empty string",
+    ),
+    (
+        "FROM debian\nCOPY --chmod=999 a b",
+        "Dockerfile:2: invalid chmod parameter: '999'. it should be octal string and between 0 and 07777",
+    ),
+    (
+        "FROM debian\nCOPY https://h/x /",
+        "Dockerfile:2: source can't be a URL for COPY (use ADD)",
+    ),
+    (
+        "FROM debian\nCOPY git@h:x.git /",
+        "Dockerfile:2: source can't be a git ref for COPY (use ADD)",
+    ),
+    (
+        "FROM debian\nADD --checksum=sha256:0 https://h/x /",
+        "Dockerfile:2: invalid checksum digest format",
+    ),
+    (
+        "FROM debian\nADD --checksum=sha256:0 x /",
+        "Dockerfile:2: checksum requires HTTP(S) or Git sources",
+    ),
+    (
+        "FROM debian\nCOPY --link --chown=app a b",
+        "Dockerfile:2: --chown=app with --link: invalid user index: -1",
+    ),
+    (
+        "FROM debian\nRUN --mount=type=bind,target=/ x",
+        "Dockerfile:2: invalid mount target \"/\"",
+    ),
+    (
+        "FROM debian\nRUN x\nENV A=${B:?needed}",
+        "Dockerfile:3: failed to process",
+    ),
+    (
+        "FROM missing",
+        "failed to resolve image `missing` (Dockerfile:1): missing: not found",
+    ),
+    (
+        "FROM debian AS build\nFROM missing-build",
+        "failed to resolve image `missing-build` (Dockerfile:2): missing-build: not found",
+    ),
+];
+
 #[test]
 fn mistakes_are_told_in_buildkits_words_with_their_place() {
-    for (file, expected) in [
-        (
-            "FROM ${X}",
-            "Dockerfile:1: base name (${X}) should not be blank",
-        ),
-        (
-            "FROM --platform=$X debian",
-            "Dockerfile:1: empty platform value from expression $X",
-        ),
-        (
-            "FROM --platform=a/b/c/d debian",
-            "Dockerfile:1: failed to parse platform a/b/c/d: invalid platform",
-        ),
-        (
-            "FROM Debian",
-            "Dockerfile:1: failed to parse stage name \"Debian\": invalid reference format: repository name",
-        ),
-        (
-            "FROM debian\nCOPY --from=3 a b",
-            "Dockerfile:2: invalid stage index 3",
-        ),
-        ("FROM debian\nCOPY --from=$X a b", "Dockerfile:2: "),
-        (
-            "FROM debian AS a\nCOPY --from=a x y",
-            "Dockerfile:2: circular dependency detected on stage: a",
-        ),
-        (
-            "FROM debian AS a\nCOPY --from=b x y\nFROM debian AS b\nCOPY --from=a x y",
-            "Dockerfile:4: circular dependency detected on stage: a",
-        ),
-        (
-            "FROM debian\nEXPOSE 99999",
-            "Dockerfile:2: invalid containerPort: 99999",
-        ),
-        (
-            "FROM debian\nSTOPSIGNAL SIGNOPE",
-            "Dockerfile:2: invalid signal: SIGNOPE",
-        ),
-        (
-            "FROM debian\nVOLUME [\"\"]",
-            "Dockerfile:2: VOLUME specified can not be an empty string",
-        ),
-        (
-            "FROM debian\nCOPY --chmod=999 a b",
-            "Dockerfile:2: invalid chmod parameter: '999'. it should be octal string and between 0 and 07777",
-        ),
-        (
-            "FROM debian\nCOPY https://h/x /",
-            "Dockerfile:2: source can't be a URL for COPY (use ADD)",
-        ),
-        (
-            "FROM debian\nCOPY git@h:x.git /",
-            "Dockerfile:2: source can't be a git ref for COPY (use ADD)",
-        ),
-        (
-            "FROM debian\nADD --checksum=sha256:0 https://h/x /",
-            "Dockerfile:2: invalid checksum digest format",
-        ),
-        (
-            "FROM debian\nADD --checksum=sha256:0 x /",
-            "Dockerfile:2: checksum requires HTTP(S) or Git sources",
-        ),
-        (
-            "FROM debian\nCOPY --link --chown=app a b",
-            "Dockerfile:2: --chown=app with --link: invalid user index: -1",
-        ),
-        (
-            "FROM debian\nRUN --mount=type=bind,target=/ x",
-            "Dockerfile:2: invalid mount target \"/\"",
-        ),
-        (
-            "FROM debian\nRUN x\nENV A=${B:?needed}",
-            "Dockerfile:3: failed to process",
-        ),
-        (
-            "FROM missing",
-            "failed to resolve image `missing` (Dockerfile:1): missing: not found",
-        ),
-        (
-            "FROM debian AS build\nFROM missing-build",
-            "failed to resolve image `missing-build` (Dockerfile:2): missing-build: not found",
-        ),
-    ] {
+    for (file, expected) in MISTAKES {
         let error = project(file).error();
         assert!(error.starts_with(expected), "{file}\n{error}");
     }
@@ -182,15 +185,19 @@ fn texts_that_grow_without_bound_are_refused() {
     let error = project(&format!("FROM debian\nENV A=1234567890\n{doubling}")).error();
     assert!(error.contains("is longer than"), "{error}");
     let big = "x".repeat(60_000);
-    let many: String = (0..1200).map(|n| format!("LABEL l{n}=$A\n")).collect();
+    let mut many = String::new();
+    for n in 0..1200 {
+        let _ = writeln!(many, "LABEL l{n}=$A");
+    }
     let error = project(&format!("FROM debian\nENV A={big}\n{many}")).error();
     assert!(
         error.contains("expands to more than 64 MiB"),
         "{error:.200}"
     );
-    let stages: String = (0..1200)
-        .map(|n| format!("FROM s{n} AS s{}\n", n + 1))
-        .collect();
+    let mut stages = String::new();
+    for n in 0..1200 {
+        let _ = writeln!(stages, "FROM s{n} AS s{}", n + 1);
+    }
     let error = project(&format!("FROM debian AS s0\nENV A={big}\n{stages}")).error();
     assert!(
         error.contains("expands to more than 64 MiB"),

@@ -69,19 +69,15 @@ impl Explain for NotFound {
 
 /// The file without the blanks that all its lines start with.
 fn dedent(text: &str) -> String {
-    let lines = || text.lines().skip_while(|line| line.trim().is_empty());
-    let indent = |line: &&str| line.len() - line.trim_start_matches(' ').len();
-    let common = lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| indent(&line))
-        .min()
-        .unwrap_or(0);
-    lines()
-        .map(|line| format!("{}\n", line.get(common..).unwrap_or_default()))
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
-        + "\n"
+    let text = text.trim_matches('\n').trim_end();
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let filled = text.lines().filter(|line| !line.trim().is_empty());
+    let common = filled.map(indent).min().unwrap_or(0);
+    let lines = text.lines();
+    let lines: Vec<&str> = lines
+        .map(|line| line.get(common..).unwrap_or_default())
+        .collect();
+    lines.join("\n") + "\n"
 }
 
 pub(super) fn project(dockerfile: &str) -> Project {
@@ -299,6 +295,7 @@ pub(super) fn record(step: &Step, material: crate::cache::Material, made: DiffId
     Record {
         version: crate::cache::record::RECORD_VERSION,
         key: material.key(),
+        operation: Some(key::operation(&step.op).key()),
         diff_id: made,
         size: 1,
         blobs: Vec::new(),
@@ -432,9 +429,9 @@ impl ContextProbe for FakeWorld {
 
     fn mounted(&self, context: &str, source: &str) -> Result<SelectionDigest, Failure> {
         let path = source.trim_start_matches('/');
-        let content = self.files.get(path).map_or(path, String::as_str);
-        let text = format!("{context}:{content}");
-        Ok(SelectionDigest(ContentDigest::of(text.as_bytes())))
+        let held = self.files.get(path).map_or(path, String::as_str);
+        let shown = format!("{context}:{held}");
+        Ok(SelectionDigest(ContentDigest::of(shown.as_bytes())))
     }
 }
 

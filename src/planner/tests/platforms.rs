@@ -83,22 +83,23 @@ fn the_config_says_the_platform_asked_for_or_the_bases() {
 }
 
 #[test]
-fn a_base_for_another_platform_is_warned_about_once() {
-    let graph = project("FROM odd AS a\nRUN x\nFROM a\n")
-        .image("odd", |config| config.architecture = "s390x".to_owned())
+fn checks_learn_what_needed_stages_stand_on() {
+    let graph = project("FROM unused\nFROM odd AS a\nRUN x\nFROM a\n")
+        .image("odd", |config| {
+            config.architecture = "s390x".to_owned();
+            config.config.env.push("A=b".to_owned());
+        })
         .platform("linux/amd64")
         .graph();
-    let told: Vec<_> = graph
-        .warnings
-        .iter()
-        .map(|warning| warning.message.as_str())
-        .collect();
-    assert_eq!(
-        told,
-        [
-            "Base image odd was pulled with platform \"linux/s390x\", expected \"linux/amd64\" for current build"
-        ]
-    );
+    let [first, second] = graph.stages.values().collect::<Vec<_>>()[..] else {
+        panic!("{:?}", graph.stages);
+    };
+    let base = first.as_ref().unwrap();
+    assert_eq!(base.env, [("A".to_owned(), "b".to_owned())]);
+    let (name, pulled, expected) = base.wrong_platform.as_ref().unwrap();
+    let found = format!("{name} {pulled} {expected}");
+    assert_eq!(found, "odd linux/s390x linux/amd64");
+    assert_eq!(*second, None);
 }
 
 #[test]

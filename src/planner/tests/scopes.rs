@@ -164,6 +164,16 @@ fn the_epoch_comes_from_the_base_unless_it_is_fixed() {
 }
 
 #[test]
+fn a_base_without_a_time_has_the_epoch_zero() {
+    for created in [None, Some("0001-01-01T00:00:00Z"), Some("never")] {
+        let graph = project("FROM base\nRUN run")
+            .image("base", |config| config.created = created.map(str::to_owned))
+            .graph();
+        assert_eq!(graph.targets[0].epoch, Epoch(0), "{created:?}");
+    }
+}
+
+#[test]
 fn a_set_source_date_epoch_is_left_alone() {
     let graph = project("FROM debian\nENV SOURCE_DATE_EPOCH=3\nRUN run").graph();
     let Op::Run(run) = &step(&graph, "RUN run").op else {

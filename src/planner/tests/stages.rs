@@ -33,7 +33,10 @@ fn only_stages_that_the_target_needs_are_planned() {
 
 #[test]
 fn a_single_stage_is_not_named_and_numbers_are_aligned() {
-    let runs: String = (0..10).map(|n| format!("RUN echo {n}\n")).collect();
+    let mut runs = String::new();
+    for n in 0..10 {
+        let _ = writeln!(runs, "RUN echo {n}");
+    }
     let project = project(&format!("FROM debian AS base\n{runs}WORKDIR /\n"));
     let names = names(&project);
     assert!(
@@ -248,7 +251,7 @@ fn triggers_of_a_stage_run_in_its_children_only() {
 fn thousands_of_stages_need_no_deep_stack() {
     let mut file = "FROM scratch AS s0\n".to_owned();
     for n in 1..5000 {
-        let _ = write!(file, "FROM s{} AS s{n}\n", n - 1);
+        let _ = writeln!(file, "FROM s{} AS s{n}", n - 1);
     }
     assert_eq!(project(&file).graph().steps.len(), 1);
 }
