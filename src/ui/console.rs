@@ -236,7 +236,7 @@ impl EventSink for Console {
             ..
         } = &mut *show;
         let lines: Vec<Line> = board.take(&event, now);
-        let write = |out: &mut dyn Write| match reader {
+        let mut write = |out: &mut dyn Write| match reader {
             Reader::Plain(plain) => plain.read(board, (&event, &lines), now, out),
             Reader::RawJson(json) => json.read(board, &event, now, out),
             Reader::Tty(tty) => {
