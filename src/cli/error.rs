@@ -53,6 +53,8 @@ pub enum CliError {
         flag: &'static str,
         /// Why, with the value.
         reason: String,
+        /// What to write instead.
+        hints: Vec<String>,
     },
     /// A live view without a terminal.
     #[error("failed to get console: standard error is not a terminal")]
@@ -154,6 +156,7 @@ impl Explain for CliError {
 
     fn hints(&self) -> Vec<String> {
         let hint = match self {
+            Self::Flag { hints, .. } => return hints.clone(),
             Self::NoRoot => "set HOME or BUILDER_ROOT, or choose a store with --root DIR",
             Self::NoAgent => {
                 "start an agent (`eval $(ssh-agent)`), or name a key: --ssh default=PATH"

@@ -26,6 +26,15 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         "invalid context value: x, expected key=value",
     ),
     (&["--build-context=a b=x"], "invalid context name a b"),
+    (
+        &["--cache-from=type=floppy"],
+        "--cache-from: unknown cache type `floppy`",
+    ),
+    (
+        &["--cache-to=type=gha"],
+        "the cache type `gha` is not supported yet",
+    ),
+    (&["--cache-to=type=local"], "--cache-to"),
     (&["--call=convertllb"], "unsupported method \"convertllb\""),
     (&["--check", "--call=check"], "cannot be used with"),
     (
@@ -45,6 +54,12 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         &["--no-cache", "--no-cache-filter=x"],
         "cannot be used with",
     ),
+    (&["--output=type=zip"], "invalid value for --output: "),
+    (
+        &["--output=type=oci", "-o-"],
+        "multiple outputs configured to write to stdout",
+    ),
+    (&["--output=type=oci,compression=rar"], "--output"),
     (&["--platform=a/b/c/d"], "invalid platform `a/b/c/d`"),
     (&["--policy=filename=x"], "a build policy is not supported"),
     (

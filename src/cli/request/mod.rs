@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use super::args::values::{Call, CallMethod, EpochArg, KeyValue, NamedContext};
 use super::args::{BuildArgs, GlobalArgs};
 use super::{CliError, Environment, docker_config};
+use crate::cache::remote::Direction;
 use crate::pipeline::request::{BuildRequest, CacheUse, EpochSpec};
 use crate::platform::Platform;
 
@@ -69,8 +70,13 @@ pub fn build(
         cache_use: cache_use(args),
         pull: args.pull,
         outputs: rooms::outputs(&output::specs(args), environment)?,
-        cache_from: rooms::remotes("cache-from", &args.cache_from, environment)?,
-        cache_to: rooms::remotes("cache-to", &args.cache_to, environment)?,
+        cache_from: rooms::remotes(
+            Direction::Import,
+            &args.cache_from,
+            environment,
+            &mut notices,
+        )?,
+        cache_to: rooms::remotes(Direction::Export, &args.cache_to, environment, &mut notices)?,
         secrets: secret::secrets(&args.secret, environment, &mut notices)?,
         ssh: secret::agents(&args.ssh, environment)?,
         run: run::options(args, &mut notices)?,

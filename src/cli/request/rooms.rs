@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::super::args::RegistryArgs;
 use super::super::{CliError, Environment, docker_config};
-use crate::cache::remote::RemoteSpec;
+use crate::cache::remote::{Direction, RemoteKind, RemoteSpec};
 use crate::export::{Destination, OutputKind, OutputSpec};
+use crate::failure::Explain;
 use crate::registry::{Mirror, MirrorRule, ProxyOptions, RegistryOptions, Secret};
 
 /// `-o`: paths become absolute; a stream of bytes never goes to a terminal, and only one goes to
@@ -14,19 +15,17 @@ pub(super) fn outputs(
     specs: &[String],
     environment: &Environment,
 ) -> Result<Vec<OutputSpec>, CliError> {
-    let invalid = |reason: String| CliError::Flag {
-        flag: "output",
-        reason,
-    };
+    let invalid = |reason: &str| refusal("output", reason.to_owned(), Vec::new());
     let mut outputs = Vec::with_capacity(specs.len());
     let mut streams = 0;
     for spec in specs {
-        let output = OutputSpec::parse(spec).map_err(|error| invalid(error.to_string()))?;
+        let output = OutputSpec::parse(spec)
+            .map_err(|error| refusal("output", error.to_string(), error.hints()))?;
         let output = output.rooted_at(&environment.directory);
         if is_stream(&output) {
             if environment.terminals.stdout {
                 let kind = format!("{:?}", output.kind).to_lowercase();
-                return Err(invalid(format!(
+                return Err(invalid(&format!(
                     "dest file is required for {kind} exporter. refusing to write to console"
                 )));
             }
@@ -35,9 +34,7 @@ pub(super) fn outputs(
         outputs.push(output);
     }
     if streams > 1 {
-        return Err(invalid(
-            "multiple outputs configured to write to stdout".to_owned(),
-        ));
+        return Err(invalid("multiple outputs configured to write to stdout"));
     }
     Ok(outputs)
 }
@@ -51,17 +48,39 @@ fn is_stream(output: &OutputSpec) -> bool {
     }
 }
 
-/// `--cache-from` and `--cache-to`
+/// `--cache-from` and `--cache-to`; directories become absolute, what has no effect is told.
 pub(super) fn remotes(
-    flag: &'static str,
+    direction: Direction,
     specs: &[String],
-    _environment: &Environment,
+    environment: &Environment,
+    notices: &mut Vec<String>,
 ) -> Result<Vec<RemoteSpec>, CliError> {
-    match specs.first() {
-        None => Ok(Vec::new()),
-        Some(spec) => Err(CliError::Unsupported {
-            what: format!("--{flag} {spec}"),
-        }),
+    let flag = match direction {
+        Direction::Import => "cache-from",
+        Direction::Export => "cache-to",
+    };
+    let mut remotes = Vec::new();
+    for spec in specs {
+        let parsed = RemoteSpec::parse(spec, direction)
+            .map_err(|error| refusal(flag, error.to_string(), error.hints()))?;
+        for mut remote in parsed {
+            if let RemoteKind::Local { directory } = &mut remote.kind {
+                *directory = environment.absolute(directory);
+            }
+            for attribute in &remote.without_effect {
+                notices.push(format!("--{flag} {attribute} has no effect"));
+            }
+            remotes.push(remote);
+        }
+    }
+    Ok(remotes)
+}
+
+fn refusal(flag: &'static str, reason: String, hints: Vec<String>) -> CliError {
+    CliError::Flag {
+        flag,
+        reason,
+        hints,
     }
 }
 
@@ -157,10 +176,11 @@ fn mirror(text: &str) -> Result<MirrorRule, CliError> {
         _ => ("docker.io", text),
     };
     if prefix.is_empty() || place.is_empty() || place.contains(char::is_whitespace) {
-        return Err(CliError::Flag {
-            flag: "registry-mirror",
-            reason: format!("`{text}`: write [REGISTRY=]URL"),
-        });
+        return Err(refusal(
+            "registry-mirror",
+            format!("`{text}`: write [REGISTRY=]URL"),
+            Vec::new(),
+        ));
     }
     Ok(MirrorRule {
         prefix: prefix.to_owned(),

@@ -78,6 +78,7 @@ impl Limits {
         let invalid = |reason: &str| CliError::Flag {
             flag: "cpu-period",
             reason: reason.to_owned(),
+            hints: Vec::new(),
         };
         if self.cpus.is_some() && self.quota.is_some() {
             return Err(invalid(

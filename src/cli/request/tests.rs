@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::cache::remote::RemoteKind;
 use crate::cli::args::{Args, Verb};
 use crate::clock::Epoch;
 use crate::executor::sandbox::Rung;
+use crate::export::Destination;
 use crate::pipeline::request::{
     AnnotationLevel, CacheUse, ContextSpec, DockerfileSpec, Entitlement, EpochSpec, SecretSource,
 };
@@ -359,4 +361,93 @@ fn the_rest_is_taken_as_it_is() {
     assert_eq!(request.annotations[0].level, AnnotationLevel::Index);
     assert_eq!(asked.iidfile.as_deref(), Some(Path::new("/i")));
     assert_eq!(request.root, Path::new("/r"));
+}
+
+#[test]
+fn outputs_have_absolute_paths_and_one_stream() {
+    let dest = |spec: &str| {
+        let outputs = request(&["-o", spec, "-"], &[]).outputs;
+        outputs[0].dest.clone()
+    };
+    assert_eq!(dest("out"), Some(Destination::Path("/out".into())));
+    assert_eq!(
+        dest("type=oci,dest=x.tar"),
+        Some(Destination::Path("/x.tar".into()))
+    );
+    assert_eq!(dest("-"), Some(Destination::Stdout));
+    let refused = refusal(&["-o", "-", "-o", "type=oci", "-"], &[]);
+    assert!(
+        refused.contains("multiple outputs configured to write to stdout"),
+        "{refused}"
+    );
+    assert!(refusal(&["-o", "type=zip", "-"], &[]).starts_with("invalid value for --output: "));
+}
+
+#[test]
+fn caches_have_absolute_directories() {
+    let request = request(
+        &[
+            "--cache-from=type=local,src=a",
+            "--cache-to=type=local,dest=/b",
+            "--cache-from=h/x,h/y",
+            "-",
+        ],
+        &[],
+    );
+    let directories: Vec<_> = request
+        .cache_from
+        .iter()
+        .chain(&request.cache_to)
+        .map(|spec| &spec.kind)
+        .collect();
+    assert!(
+        matches!(directories[0], RemoteKind::Local { directory } if directory == Path::new("/a"))
+    );
+    assert!(
+        matches!(directories[3], RemoteKind::Local { directory } if directory == Path::new("/b"))
+    );
+    assert!(refusal(&["--cache-to=type=floppy", "-"], &[]).contains("unknown cache type `floppy`"));
+}
+
+#[test]
+fn registries_are_reached_as_docker_and_podman_reach_them() {
+    let words = [
+        "--authfile=auth.json",
+        "--insecure-registry=r:5000",
+        "--registry-mirror=https://m/x",
+        "--registry-mirror=quay.io=http://q",
+        "-",
+    ];
+    let variables = [
+        ("HOME", "/h"),
+        ("XDG_RUNTIME_DIR", "/run/u"),
+        ("https_proxy", "http://p"),
+        ("DOCKER_AUTH_CONFIG", "{}"),
+    ];
+    let options = request(&words, &variables).registry;
+    let files = [
+        "/auth.json",
+        "/h/.docker/config.json",
+        "/run/u/containers/auth.json",
+        "/h/.config/containers/auth.json",
+    ]
+    .map(PathBuf::from);
+    assert_eq!(options.auth_files, files);
+    assert_eq!(options.login_file.as_deref(), Some(Path::new("/auth.json")));
+    assert_eq!(
+        options
+            .mirrors
+            .iter()
+            .map(|rule| rule.prefix.as_str())
+            .collect::<Vec<_>>(),
+        ["docker.io", "quay.io"]
+    );
+    assert!(options.mirrors[1].mirrors[0].insecure && !options.mirrors[0].mirrors[0].insecure);
+    assert!(
+        options.inline_auth.is_some()
+            && options.proxy.https.is_some()
+            && options.proxy.http.is_none()
+    );
+    assert!(ask(&["--registry-mirror==x", "-"], &[]).is_err());
+    assert!(ask(&["--ca-file=/no/such", "-"], &[]).is_err());
 }
