@@ -51,7 +51,7 @@ impl Executor<'_> {
         let lowers = self.faces.lowers(base)?;
         let mounts = Mounts::lay_out(self, run)?;
         let draft = self.input.store.draft_dir()?;
-        let spec = self.spec(run, &mounts, lowers.clone(), &draft);
+        let spec = self.spec(run, &mounts, lowers.clone(), &draft)?;
         let outcome = self.input.sandbox.run(
             &spec,
             &mut |stream, bytes: &[u8]| {
@@ -145,7 +145,7 @@ impl Executor<'_> {
         mounts: &Mounts,
         lowers: Vec<std::path::PathBuf>,
         draft: &DirDraft,
-    ) -> SandboxSpec {
+    ) -> Result<SandboxSpec, Failure> {
         let mut env = run.env.clone();
         for (name, value) in run.proxies.iter().chain(mounts.env()) {
             env.retain(|(other, _)| other != name);
@@ -156,10 +156,10 @@ impl Executor<'_> {
             Network::None => SandboxNetwork::None,
             Network::Host => SandboxNetwork::Host,
         };
-        SandboxSpec {
+        Ok(SandboxSpec {
             lowers,
             upper: draft.fs().to_owned(),
-            work: draft.work().to_owned(),
+            work: draft.work()?,
             scratch: mounts.scratch().to_owned(),
             args: run.args.clone(),
             env,
@@ -173,7 +173,7 @@ impl Executor<'_> {
             shm_size: self.input.options.shm_size,
             limits: self.input.options.limits.clone(),
             timeout: self.input.options.step_timeout,
-        }
+        })
     }
 
     /// Turns a frozen directory into a known layer on another thread; the next step does not wait.
