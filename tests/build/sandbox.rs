@@ -4,7 +4,9 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-use builder::executor::sandbox::{Cancel, Exit, Notice, SandboxError, SandboxNetwork, Ulimit};
+use builder::executor::sandbox::{
+    Cancel, Exit, Notice, SandboxError, SandboxNetwork, Stream, Ulimit,
+};
 
 use super::sandbox_world::{World, error, run, sandbox, tree};
 
@@ -275,7 +277,11 @@ fn a_private_network_reaches_out_but_not_the_host() {
     for spec in &mut specs {
         spec.network = SandboxNetwork::Private;
         let mut text = Vec::new();
-        let mut collect = |_, bytes: &[u8]| text.extend_from_slice(bytes);
+        let mut collect = |stream, bytes: &[u8]| {
+            if stream == Stream::Stdout {
+                text.extend_from_slice(bytes);
+            }
+        };
         let outcome = runner.run(spec, &mut collect, &cancel).unwrap();
         if let [Notice::HostNetwork { why }] = outcome.notices.as_slice() {
             assert!(why.starts_with("no private network: "), "{why}");

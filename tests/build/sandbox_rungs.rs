@@ -35,6 +35,7 @@ fn as_ordinary_user(test: &str, ranges: &str) -> Option<std::process::Output> {
     .unwrap();
     fs::write(path("subuid"), ranges).unwrap();
     let script = "mount --make-rprivate / && mount --bind \"$1/passwd\" /etc/passwd && \
+        { mknod -m 666 \"$1/tun\" c 10 200 && mount --bind \"$1/tun\" /dev/net/tun || true; } && \
         mount --bind \"$1/subuid\" /etc/subuid && mount --bind \"$1/subuid\" /etc/subgid && \
         exec setpriv --reuid \"$2\" --regid \"$2\" --clear-groups --inh-caps=-all \
         env TMPDIR=\"$1/tmp\" \"$3\" --exact --nocapture --test-threads=1 \"$4\"";
