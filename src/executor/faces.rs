@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain::Chain;
-use super::contents::{Tee, encoder_name, lower_options, write_directory};
+use super::contents::{PLAIN, Tee, encoder_name, lower_options, write_directory};
 use super::error::ExecuteError;
 use super::supplies::Supplies;
 use crate::cache::store::{Hashing, Patience};
@@ -28,6 +28,7 @@ pub(crate) struct Faces<'a> {
 #[derive(Default)]
 struct Known {
     tree: Mutex<Option<Arc<Tree>>>,
+    fetching: Mutex<()>,
     making: Mutex<()>,
 }
 
@@ -135,7 +136,7 @@ impl<'a> Faces<'a> {
             return Ok(directory);
         }
         let draft = self.store.draft_dir()?;
-        let tar = self.open_blob(diff_id)?;
+        let tar = self.open_tar(diff_id)?;
         layer::apply(tar, draft.fs(), &lower_options(below, lowers))
             .map_err(|source| ExecuteError::Layer { action: "unpack", diff_id, source })?;
         Ok(self.store.keep_dir(&diff_id, draft)?)
@@ -143,16 +144,14 @@ impl<'a> Faces<'a> {
 
     /// Fetches a layer that the store lacks, and indexes it on the way.
     fn index(&self, diff_id: DiffId) -> Result<Tree, Failure> {
-        let indexed = if self.store.layer(&diff_id).blobs.is_empty() {
-            self.fetch(diff_id)?
-        } else {
-            let tar = self.open_blob(diff_id)?;
-            layer::index(tar, Limits::default(), io::sink())
-                .map_err(|source| ExecuteError::Layer { action: "index", diff_id, source })?
-                .tree
-        };
-        self.store.put_tree(&diff_id, indexed.encode())?;
-        Ok(indexed)
+        if let Some(tree) = self.bring(diff_id)? {
+            return Ok(tree);
+        }
+        let tar = self.open_blob(diff_id)?;
+        let indexed = layer::index(tar, Limits::default(), io::sink())
+            .map_err(|source| ExecuteError::Layer { action: "index", diff_id, source })?;
+        self.store.put_tree(&diff_id, indexed.tree.encode())?;
+        Ok(indexed.tree)
     }
 
     /// Brings the blob of a layer into the store.
@@ -174,11 +173,23 @@ impl<'a> Faces<'a> {
         Ok(indexed.tree)
     }
 
-    /// The plain tar of a layer, from whichever blob or directory there is.
+    /// The plain tar of a layer from a blob, or made anew from its directory.
+    pub(crate) fn any_tar(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send>, Failure> {
+        let faces = self.store.layer(&diff_id);
+        let Some(directory) = faces.dir.filter(|_| faces.blobs.is_empty()) else {
+            return self.open_tar(diff_id);
+        };
+        let tree = self.tree(diff_id)?;
+        let (reader, writer) =
+            io::pipe().map_err(|source| ExecuteError::Fetch { diff_id, source })?;
+        // The reader's end tells if the writer fails: the tar is then cut short.
+        std::thread::spawn(move || write_directory(&directory, &tree, PLAIN, writer));
+        Ok(Box::new(reader))
+    }
+
+    /// The plain tar of a layer's blob, which is fetched if need be.
     pub(crate) fn open_tar(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send>, Failure> {
-        if self.store.layer(&diff_id).blobs.is_empty() {
-            self.tree(diff_id)?;
-        }
+        self.bring(diff_id)?;
         self.open_blob(diff_id)
     }
 
@@ -212,13 +223,16 @@ impl<'a> Faces<'a> {
         Err(ExecuteError::WrongLayer { expected, found })
     }
 
-    /// Brings a layer into the store if it is not there.
-    pub(crate) fn bring(&self, diff_id: DiffId) -> Result<(), Failure> {
-        if self.store.layer(&diff_id).blobs.is_empty() {
-            let tree = self.fetch(diff_id)?;
-            self.store.put_tree(&diff_id, tree.encode())?;
+    /// Brings the blob of a layer into the store if it is not there; its index if it was fetched.
+    pub(crate) fn bring(&self, diff_id: DiffId) -> Result<Option<Tree>, Failure> {
+        let known = self.known(diff_id);
+        let _fetching = known.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.store.layer(&diff_id).blobs.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let tree = self.fetch(diff_id)?;
+        self.store.put_tree(&diff_id, tree.encode())?;
+        Ok(Some(tree))
     }
 
     fn encode(

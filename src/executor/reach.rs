@@ -20,7 +20,7 @@ impl Executor<'_> {
 
     /// Brings a layer into the store if it is not there.
     pub fn bring(&self, diff_id: DiffId) -> Result<(), Failure> {
-        self.faces.bring(diff_id)
+        self.faces.bring(diff_id).map(drop)
     }
 
     /// The encoded tree index of a layer.
@@ -63,7 +63,7 @@ impl Executor<'_> {
         let view = self.faces.view(&chain)?;
         let mut failure = None;
         let mut open = |number: usize| {
-            self.faces.open_tar(layers[number]).map_err(|cause| {
+            self.faces.any_tar(layers[number]).map_err(|cause| {
                 failure = Some(cause);
                 LayerError::Read { source: io::ErrorKind::Other.into() }
             })

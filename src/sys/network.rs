@@ -24,7 +24,7 @@ pub fn loopback_up() -> io::Result<()> {
     // SAFETY: all-zero bytes are a valid ifreq: it is integers, byte arrays and a union of them.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = libc::c_char::from_ne_bytes([*from]);
+        *to = libc::c_char::try_from(*from).unwrap_or(0);
     }
     // SAFETY: libc::SIOCGIFFLAGS reads the name and writes the flags of the ifreq it is given.
     let code = unsafe { libc::ioctl(socket.as_raw_fd(), GET_FLAGS, &raw mut request) };

@@ -133,16 +133,13 @@ pub fn adopt(number: i32) -> io::Result<OwnedFd> {
 /// Moves `kept` to standard input, closes every descriptor above standard error, and ends the
 /// process with what `then` returns. `then` must not use any other descriptor that was open.
 pub fn only_standard_descriptors(kept: impl AsFd, then: impl FnOnce(OwnedFd) -> i32) -> ! {
-    let code = match redirect(kept, 0) {
-        Err(_) => 1,
-        Ok(()) => {
-            // SAFETY: descriptors above 2 may have owners in this process, but none of them is
-            // used or dropped again: from here on only `then` runs, then the process ends.
-            let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
-            // SAFETY: 0 was just made a duplicate of `kept`, and std never closes it.
-            let kept = unsafe { OwnedFd::from_raw_fd(0) };
-            if closed < 0 { 1 } else { then(kept) }
-        }
-    };
-    exit_now(code)
+    if redirect(kept, 0).is_err() {
+        exit_now(1)
+    }
+    // SAFETY: descriptors above 2 may have owners in this process, but none of them is used or
+    // dropped again: from here on only `then` runs, then the process ends.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    // SAFETY: 0 was just made a duplicate of `kept`, and std never closes it.
+    let kept = unsafe { OwnedFd::from_raw_fd(0) };
+    exit_now(if closed < 0 { 1 } else { then(kept) })
 }

@@ -9,7 +9,7 @@ fn tree(project: &Project) -> BTreeMap<String, String> {
     let layout = project.path("layout");
     drop(std::fs::remove_dir_all(&layout));
     let spec = format!("type=oci,dest={},tar=false", layout.display());
-    let _: Outcome = project.build().output_to(&spec).success();
+    let _: Outcome = project.build().tag("test").output_to(&spec).success();
     let bundle = project.path("bundle");
     drop(std::fs::remove_dir_all(&bundle));
     Layout::at(&layout).tree(&bundle)
@@ -79,6 +79,7 @@ fn links_are_followed_as_sources_and_kept_in_directories() {
 #[test]
 fn a_link_in_the_base_leads_the_destination_but_never_outside() {
     let project = files(Project::new())
+        .directory("links")
         .symlink("links/to", "/real")
         .symlink("links/up", "../../../../..")
         .dockerfile(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::base::{Registry, get};
 use super::common::{Project, User};
-use super::image::{Layout, run_bundle, tool};
+use super::image::{Layout, crun, run_bundle, tool};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
@@ -92,13 +92,7 @@ fn answer_of(bundle: &Path) -> String {
     namespaces.retain(|namespace| namespace["type"] != "network");
     std::fs::write(&config, spec.to_string()).unwrap();
     let id = format!("builder-web-{}", std::process::id());
-    let mut child = Command::new("crun")
-        .args(["--cgroup-manager=disabled", "run", "--bundle"])
-        .arg(bundle)
-        .arg(&id)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = crun(bundle, &id).stdin(Stdio::null()).spawn().unwrap();
     let started = Instant::now();
     let answer = loop {
         match get(&format!("127.0.0.1:{port}")) {

@@ -8,7 +8,7 @@ fn layout(project: &Project) -> Layout {
     let path = project.path("layout");
     drop(std::fs::remove_dir_all(&path));
     let spec = format!("type=oci,dest={},tar=false", path.display());
-    project.build().output_to(&spec).success();
+    project.build().tag("test").output_to(&spec).success();
     Layout::at(&path)
 }
 
@@ -151,7 +151,7 @@ fn deletions_modes_and_links_of_run_arrive() {
         "
         FROM busybox
         RUN mkdir -p /d/e && echo 1 > /d/one && echo 2 > /d/e/two && ln /d/one /hard && ln -s d /soft
-        RUN rm /d/one && rm -r /d/e && mkdir /d/e && chmod 4755 /hard && chown 5:6 /hard
+        RUN rm /d/one && rm -r /d/e && mkdir /d/e && chown 5:6 /hard && chmod 4755 /hard
         ",
     );
     let tree = layout(&project).tree(&project.path("bundle"));
@@ -181,7 +181,7 @@ fn mounts_are_there_and_leave_nothing() {
     let path = project.path("layout");
     let spec = format!("type=oci,dest={},tar=false", path.display());
     let secret = format!("id=s,src={}", project.context().join("s").display());
-    project.build().words(["--secret", &secret]).output_to(&spec).success();
+    project.build().words(["--secret", &secret]).tag("test").output_to(&spec).success();
     let tree = Layout::at(&path).tree(&project.path("bundle"));
     assert_eq!(tree["bind"], "file 644 0:0 from context");
     assert_eq!(tree["stage"], "file 644 0:0 stage");

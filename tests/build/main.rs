@@ -1,5 +1,12 @@
 //! Real builds on the real kernel, checked by tools that are not ours.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests unwrap, say why they are skipped, and mark their helper processes by environment"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -10,32 +10,38 @@ use builder::executor::sandbox::{
 };
 
 /// A store of our own: a base layer with busybox, and room for uppers.
-pub struct World {
+pub(crate) struct World {
     directory: tempfile::TempDir,
     runs: u32,
 }
 
 /// What a command wrote and how it ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub outcome: Outcome,
-    pub stdout: String,
-    pub stderr: String,
-    pub upper: PathBuf,
+pub(crate) struct Ran {
+    pub(crate) outcome: Outcome,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) upper: PathBuf,
 }
 
 /// The program whose `main` has the hook.
-pub fn executable() -> PathBuf {
+pub(crate) fn executable() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_builder"))
 }
 
 /// A runner.
-pub fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     Sandbox::new(executable())
 }
 
 impl World {
-    pub fn new() -> Self {
+    /// `None`, with a printed reason, for those who cannot make one here: an ordinary user runs all
+    /// of this in a user namespace (`sandbox_rungs`).
+    pub(crate) fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: not root; see sandbox_rungs::everything_holds_in_a_user_namespace");
+            return None;
+        }
         let directory = tempfile::tempdir().unwrap();
         let world = Self { directory, runs: 0 };
         let bin = world.path("base/bin");
@@ -51,16 +57,16 @@ impl World {
         fs::set_permissions(world.path("base/tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
         world.file("base/etc/passwd", PASSWD);
         world.file("base/etc/group", GROUP);
-        world
+        Some(world)
     }
 
     /// A path of the world.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Writes a file and the directories above it.
-    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
@@ -68,7 +74,7 @@ impl World {
     }
 
     /// A shell script on the base layer, with a fresh upper.
-    pub fn spec(&mut self, script: &str) -> SandboxSpec {
+    pub(crate) fn spec(&mut self, script: &str) -> SandboxSpec {
         self.runs += 1;
         let run = self.path(&format!("run{}", self.runs));
         for name in ["upper", "work", "scratch"] {
@@ -95,7 +101,7 @@ impl World {
     }
 
     /// Runs a script on the base layer.
-    pub fn run(&mut self, script: &str) -> Ran {
+    pub(crate) fn run(&mut self, script: &str) -> Ran {
         let spec = self.spec(script);
         run(&spec)
     }
@@ -106,12 +112,12 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n1000:x:0:0::/:/bin/sh\n\
 const GROUP: &str = "root:x:0:\nstaff:x:50:app\napp:x:1001:\nnogroup:x:65534:\n";
 
 /// Runs a spec, which must come to an exit status.
-pub fn run(spec: &SandboxSpec) -> Ran {
+pub(crate) fn run(spec: &SandboxSpec) -> Ran {
     try_run(spec, &Cancel::new().unwrap()).unwrap()
 }
 
 /// Runs a spec.
-pub fn try_run(spec: &SandboxSpec, cancel: &Cancel) -> Result<Ran, SandboxError> {
+pub(crate) fn try_run(spec: &SandboxSpec, cancel: &Cancel) -> Result<Ran, SandboxError> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut output = |stream, bytes: &[u8]| match stream {
         Stream::Stdout => stdout.extend_from_slice(bytes),
@@ -127,12 +133,12 @@ pub fn try_run(spec: &SandboxSpec, cancel: &Cancel) -> Result<Ran, SandboxError>
 }
 
 /// The error of a spec that must not come to an exit status.
-pub fn error(spec: &SandboxSpec) -> SandboxError {
+pub(crate) fn error(spec: &SandboxSpec) -> SandboxError {
     try_run(spec, &Cancel::new().unwrap()).unwrap_err()
 }
 
 /// Everything below a directory, relative, sorted; directories end in a slash.
-pub fn tree(directory: &Path) -> Vec<String> {
+pub(crate) fn tree(directory: &Path) -> Vec<String> {
     let mut found: Vec<String> = walkdir::WalkDir::new(directory)
         .min_depth(1)
         .into_iter()

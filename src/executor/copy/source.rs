@@ -333,7 +333,7 @@ impl Opener {
                 (Spool::new(tempfile::tempfile_in(draft.fs()).map_err(scratch)?), draft)
             }
         };
-        let tar = executor.faces.open_tar(diff_id)?;
+        let tar = executor.faces.any_tar(diff_id)?;
         let paths: BTreeSet<TreePath> = wanted.keys().cloned().collect();
         spool
             .0

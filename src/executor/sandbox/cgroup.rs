@@ -69,15 +69,14 @@ impl Cgroup {
         parent: Option<&str>,
     ) -> (Self, Vec<Notice>) {
         let own = own_path(membership, "").unwrap_or("/");
-        let parents = match parent {
-            Some(parent) => vec![below(MOUNT, parent)],
+        let parents = if let Some(parent) = parent {
+            vec![below(MOUNT, parent)]
+        } else {
             // A group with processes cannot hand controllers to children; its parent may.
-            None => {
-                let own = below(MOUNT, own);
-                let above = own.parent().filter(|above| above.starts_with(MOUNT));
-                let above = above.map(Path::to_owned);
-                std::iter::once(own).chain(above).collect()
-            }
+            let own = below(MOUNT, own);
+            let above = own.parent().filter(|above| above.starts_with(MOUNT));
+            let above = above.map(Path::to_owned);
+            std::iter::once(own).chain(above).collect()
         };
         let mut failure = io::Error::from_raw_os_error(libc::ENOENT);
         for parent in parents {
@@ -212,7 +211,7 @@ fn settings(limits: &Limits) -> Vec<Setting> {
 }
 
 fn is_version2() -> bool {
-    rustix::fs::statfs(MOUNT).is_ok_and(|status| i64::from(status.f_type) == CGROUP2_MAGIC)
+    rustix::fs::statfs(MOUNT).is_ok_and(|status| status.f_type == CGROUP2_MAGIC)
 }
 
 /// A name that no other step on this machine has.

@@ -213,10 +213,12 @@ pub enum SandboxError {
         source: Errno,
     },
     /// The root file system could not be stacked.
-    #[error("failed to mount an overlay of {lowers} layers")]
+    #[error("failed to mount an overlay of {lowers} layers{why}")]
     Overlay {
         /// How many directories are below.
         lowers: usize,
+        /// What the kernel said, in parentheses; may be empty.
+        why: String,
         /// Why.
         #[source]
         source: Errno,

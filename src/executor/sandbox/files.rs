@@ -142,3 +142,50 @@ fn is_loopback(server: &str) -> bool {
         .parse::<IpAddr>()
         .is_ok_and(|address| address.to_canonical().is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_written_as_buildkit_writes_them() {
+        let entry = HostsEntry {
+            address: "10.0.0.1".parse().unwrap(),
+            name: "db".into(),
+        };
+        assert_eq!(
+            hosts("box", &[entry]),
+            "127.0.0.1\tlocalhost box\n::1\tlocalhost ip6-localhost ip6-loopback\n10.0.0.1\tdb\n"
+        );
+    }
+
+    #[test]
+    fn loopback_servers_are_replaced_only_in_an_own_network() {
+        let table = [
+            ("nameserver 1.2.3.4\n", "nameserver 1.2.3.4\n"),
+            (
+                "nameserver 127.0.0.53\noptions edns0\nsearch a b\n",
+                "options edns0\nsearch a b\nnameserver 8.8.8.8\nnameserver 8.8.4.4\n",
+            ),
+            (
+                "nameserver 127.1.2.3\n nameserver ::1\nnameserver fe80::1%eth0\n",
+                "nameserver fe80::1%eth0\n",
+            ),
+            (
+                "nameserver ::ffff:127.0.0.1\nnameserver 9.9.9.9",
+                "nameserver 9.9.9.9\n",
+            ),
+            ("", "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
+        ];
+        for (host, own) in table {
+            assert_eq!(resolv_conf(host, true, None), own, "{host}");
+            assert_eq!(resolv_conf(host, false, None), host);
+        }
+        let link = "169.254.53.53".parse().ok();
+        assert_eq!(resolv_conf("", true, link), "nameserver 169.254.53.53\n");
+        assert_eq!(
+            resolv_conf("nameserver 1.2.3.4\n", true, link),
+            "nameserver 1.2.3.4\n"
+        );
+    }
+}

@@ -3,12 +3,14 @@
 //! host's loopback nor its abstract sockets.
 //!
 //! ```text
-//! builder ──exec──▶ helper: makes the namespace, starts the link in the host's, waits
-//!                     ╰─▶ pasta or slirp4netns
+//! builder ──exec──▶ helper ──fork──▶ holder: makes the namespace, holds it open
+//!                     ╰────exec──▶ pasta or slirp4netns, in the host's namespace
 //! ```
 //!
-//! The helper holds the namespace open and kills the link when the builder hangs up or dies.
+//! The helper ends both when the builder hangs up or dies. It cannot hold the namespace itself:
+//! in a user namespace there is no way back to the host's.
 
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -19,12 +21,14 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sched::CloneFlags;
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Errno, SandboxError};
 use super::{message, outer, rootfs};
 use crate::clock::Stopwatch;
 use crate::sys;
+use crate::sys::process::{Fork, exit_now, fork};
 
 /// The first argument of the helper.
 pub(super) const NETWORK: &str = "__builder-sandbox-network";
@@ -47,14 +51,21 @@ pub(super) struct Link {
     helper: Child,
     /// Kept open: the helper ends when it is closed.
     control: Option<UnixStream>,
+    /// The process that holds the namespace.
+    holder: i32,
     server: IpAddr,
 }
 
 /// What the helper says.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
-    /// The link is up, with this name server.
-    Up(IpAddr),
+    /// The link is up.
+    Up {
+        /// The process in the namespace.
+        holder: i32,
+        /// The name server.
+        server: IpAddr,
+    },
     /// It is not, in one line.
     Down(String),
 }
@@ -74,11 +85,13 @@ impl Link {
         let mut link = Self {
             helper,
             control: None,
+            holder: 0,
             server: IpAddr::V4(PASTA_SERVER),
         };
         match message::receive(&control) {
-            Ok(Some(Word::Up(server))) => {
+            Ok(Some(Word::Up { holder, server })) => {
                 link.control = Some(control);
+                link.holder = holder;
                 link.server = server;
                 Ok(link)
             }
@@ -90,7 +103,7 @@ impl Link {
 
     /// The namespace, to be joined.
     pub(super) fn namespace(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/ns/net", self.helper.id()))
+        PathBuf::from(format!("/proc/{}/ns/net", self.holder))
     }
 
     /// The name server that reaches the host's.
@@ -111,9 +124,17 @@ pub(super) fn network_main() -> ExitCode {
     let Ok(control) = outer::take_control() else {
         return ExitCode::FAILURE;
     };
-    let mut link = match bring_up() {
+    let holder = match start_holder() {
+        Ok(holder) => holder,
+        Err(error) => {
+            let _ = message::send(&control, &Word::Down(explain(&error)));
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut link = match bring_up(&holder) {
         Ok((link, server)) => {
-            let _ = message::send(&control, &Word::Up(server));
+            let holder = holder.process.as_raw_pid();
+            let _ = message::send(&control, &Word::Up { holder, server });
             link
         }
         Err(why) => {
@@ -121,7 +142,8 @@ pub(super) fn network_main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // The builder never says anything: only the end of the conversation wakes us.
+    // The builder never says anything: only the end of the conversation wakes us. The holder dies
+    // with this process.
     let mut ended = [PollFd::new(control.as_fd(), PollFlags::POLLIN)];
     while let Err(nix::errno::Errno::EINTR) = nix::poll::poll(&mut ended, PollTimeout::NONE) {}
     let _ = link.kill();
@@ -129,29 +151,76 @@ pub(super) fn network_main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn bring_up() -> Result<(Child, IpAddr), String> {
-    let (outside, inside) = make_namespace().map_err(|error| explain(&error))?;
-    let pasta = start_pasta(&inside);
+/// A process in the new namespace.
+#[derive(Debug)]
+struct Holder {
+    process: Pid,
+    namespace: OwnedFd,
+    /// The holder ends when this is closed.
+    _life: PipeWriter,
+}
+
+fn start_holder() -> Result<Holder, SandboxError> {
+    let network = |source: Errno| SandboxError::Network { source };
+    let pipe = || std::io::pipe().map_err(|error| network(error.into()));
+    let (mut ready, ready_writer) = pipe()?;
+    let (life, life_writer) = pipe()?;
+    let forked = fork().map_err(|error| SandboxError::Fork {
+        source: error.into(),
+    })?;
+    let process = match forked {
+        Fork::Child => {
+            drop((ready, life_writer));
+            exit_now(i32::from(hold(ready_writer, life).is_err()))
+        }
+        Fork::Parent(process) => process,
+    };
+    drop((ready_writer, life));
+    // One byte, or the end if the holder failed.
+    let mut byte = [0];
+    ready
+        .read_exact(&mut byte)
+        .map_err(|_| network(Errno(libc::EPERM)))?;
+    let path = format!("/proc/{}/ns/net", process.as_raw_pid());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|errno| network(errno.into()))?;
+    Ok(Holder {
+        process,
+        namespace,
+        _life: life_writer,
+    })
+}
+
+/// The holder's whole life.
+fn hold(mut ready: PipeWriter, mut life: PipeReader) -> std::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
+    sys::network::loopback_up()?;
+    ready.write_all(&[1])?;
+    drop(ready);
+    life.read_exact(&mut [0])
+}
+
+fn bring_up(holder: &Holder) -> Result<(Child, IpAddr), String> {
     let attempts = [
-        ("pasta", PASTA_SERVER, pasta),
-        ("slirp4netns", SLIRP_SERVER, start_slirp()),
+        ("pasta", PASTA_SERVER, pasta(holder)),
+        ("slirp4netns", SLIRP_SERVER, slirp(holder)),
     ];
     let mut reasons = Vec::new();
     for (name, server, mut command) in attempts {
-        enter(&outside).map_err(|error| explain(&error))?;
         let started = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        enter(&inside).map_err(|error| explain(&error))?;
         match started {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 reasons.push(format!("{name} is not installed"));
             }
             Err(error) => reasons.push(format!("{name} cannot be started: {error}")),
             Ok(mut child) => {
-                if wait_for_route(&mut child) {
+                if wait_for_route(&mut child, holder.process) {
                     return Ok((child, IpAddr::V4(server)));
                 }
                 let _ = child.kill();
@@ -163,31 +232,11 @@ fn bring_up() -> Result<(Child, IpAddr), String> {
     Err(reasons.join(", "))
 }
 
-/// Makes a network namespace with loopback up and stays in it; gives the old one and the new one.
-fn make_namespace() -> Result<(OwnedFd, OwnedFd), SandboxError> {
-    let network = |source: Errno| SandboxError::Network { source };
-    let current = || {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(CWD, "/proc/self/ns/net", flags, Mode::empty())
-            .map_err(|errno| network(errno.into()))
-    };
-    let outside = current()?;
-    nix::sched::unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| network(errno.into()))?;
-    sys::network::loopback_up().map_err(|error| network(error.into()))?;
-    Ok((outside, current()?))
-}
-
-fn enter(namespace: &OwnedFd) -> Result<(), SandboxError> {
-    nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| SandboxError::Network {
-        source: errno.into(),
-    })
-}
-
 /// No ports in either direction, and no way to the host's loopback by the gateway's address.
 ///
 /// The namespace is named by an inherited descriptor: pasta lets go of its privileges before it
 /// opens the path, and would not be allowed to look into /proc of the helper.
-fn start_pasta(inside: &OwnedFd) -> Command {
+fn pasta(holder: &Holder) -> Command {
     let mut command = Command::new("pasta");
     command
         .args(["--foreground", "--quiet", "--config-net", "--no-map-gw"])
@@ -197,27 +246,28 @@ fn start_pasta(inside: &OwnedFd) -> Command {
         // It would become nobody, who may not enter the namespace.
         command.args(["--runas", "0:0"]);
     }
-    let _ = sys::process::keep_across_exec(inside);
-    let path = format!("/proc/self/fd/{}", inside.as_raw_fd());
+    let _ = sys::process::keep_across_exec(&holder.namespace);
+    let path = format!("/proc/self/fd/{}", holder.namespace.as_raw_fd());
     command.args(["--netns", &path]);
     command
 }
 
-fn start_slirp() -> Command {
+fn slirp(holder: &Holder) -> Command {
     let mut command = Command::new("slirp4netns");
     command
         .args(["--configure", "--mtu=65520", "--disable-host-loopback"])
-        .arg(std::process::id().to_string())
+        .arg("--netns-type=path")
+        .arg(format!("/proc/{}/ns/net", holder.process.as_raw_pid()))
         .arg("tap0");
     command
 }
 
 /// Waits until the namespace has a default route; `false` if the link died or took too long.
-fn wait_for_route(link: &mut Child) -> bool {
+fn wait_for_route(link: &mut Child, holder: Pid) -> bool {
+    let routes = format!("/proc/{}/net/route", holder.as_raw_pid());
     let watch = Stopwatch::start();
     while watch.elapsed() < START_MAX {
-        let routes = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
-        if has_default_route(&routes) {
+        if has_default_route(&std::fs::read_to_string(&routes).unwrap_or_default()) {
             return true;
         }
         if !matches!(link.try_wait(), Ok(None)) {

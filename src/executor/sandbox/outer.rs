@@ -154,6 +154,8 @@ fn guard() -> Result<(), SandboxError> {
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         Ok(())
     };
+    // The name in ps(1); it would be the number of the descriptor that was executed.
+    let _ = rustix::thread::set_name(c"builder");
     limits::raise_open_files();
     rustix::process::umask(Mode::empty());
     guard().map_err(|source| SandboxError::Guard { source })
@@ -177,10 +179,9 @@ fn unshare(job: &Job) -> Result<(), SandboxError> {
     let mut flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS;
-    if !job.cgroups.is_empty() {
-        flags |= CloneFlags::CLONE_NEWCGROUP;
-    }
+        | CloneFlags::CLONE_NEWUTS
+        // The place in the host's hierarchy, which differs from machine to machine, becomes `/`.
+        | CloneFlags::CLONE_NEWCGROUP;
     if job.spec.network == SandboxNetwork::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }

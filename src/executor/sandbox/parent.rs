@@ -175,9 +175,9 @@ fn host_resolv_conf(own_network: bool) -> String {
             .lines()
             .any(|line| line.trim() == "nameserver 127.0.0.53")
     {
-        let real = read("/run/systemd/resolve/resolv.conf");
-        if !real.is_empty() {
-            return real;
+        let servers = read("/run/systemd/resolve/resolv.conf");
+        if !servers.is_empty() {
+            return servers;
         }
     }
     text

@@ -66,18 +66,14 @@ impl Cover {
             let null = mounting::clone_mount(&self.null, Tree::Alone)?;
             return mounting::attach(&null, &point);
         }
-        match &self.empty {
-            Some(empty) => {
-                let clone = mounting::clone_mount(empty, Tree::Alone)?;
-                mounting::attach(&clone, &point)
-            }
-            None => {
-                let empty = empty_directory()?;
-                mounting::attach(&empty, &point)?;
-                self.empty = Some(empty);
-                Ok(())
-            }
+        if let Some(empty) = &self.empty {
+            let clone = mounting::clone_mount(empty, Tree::Alone)?;
+            return mounting::attach(&clone, &point);
         }
+        let empty = empty_directory()?;
+        mounting::attach(&empty, &point)?;
+        self.empty = Some(empty);
+        Ok(())
     }
 }
 
@@ -191,7 +187,7 @@ pub(super) fn mount_proc(
         },
     };
     let status = rustix::fs::fstatfs(&proc).map_err(|source| protect("/proc", source))?;
-    if i64::from(status.f_type) != PROC_MAGIC {
+    if status.f_type != PROC_MAGIC {
         return Err(protect("/proc", Errno::INVAL));
     }
     mounting::attach(&proc, point).map_err(|source| SandboxError::Attach {

@@ -40,12 +40,14 @@ pub(super) fn mount(stack: &Stack<'_>) -> Result<OwnedFd, SandboxError> {
         ([lower], None) => Some(lower),
         _ => None,
     };
+    let mut why = String::new();
     let mounted = match single {
         Some(directory) => clone_directory(directory, stack.writable.is_none()),
-        None => overlay(stack),
+        None => overlay(stack, &mut why),
     };
     mounted.map_err(|source| SandboxError::Overlay {
         lowers: stack.lowers.len(),
+        why,
         source: source.into(),
     })
 }
@@ -64,17 +66,31 @@ fn clone_directory(directory: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errn
 /// Layers are named by descriptor, relative to /proc/self/fd: a page (the limit of mount(2)) and
 /// 256 bytes (of fsconfig(2)) are enough for any number of layers, colons and commas need no
 /// escapes, and the command's mountinfo shows no path of the host.
-fn overlay(stack: &Stack<'_>) -> Result<OwnedFd, Errno> {
+fn overlay(stack: &Stack<'_>, why: &mut String) -> Result<OwnedFd, Errno> {
     rustix::process::chdir("/proc/self/fd")?;
-    let name = |fd: &OwnedFd| fd.as_raw_fd().to_string();
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    set_lowers(&context, &stack.lowers)?;
+    let mount = configure(&context, stack)
+        .and_then(|()| fsconfig_create(&context))
+        .and_then(|()| {
+            let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+            fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        });
+    if mount.is_err() {
+        *why = complaints(&context);
+    }
+    rustix::process::chdir("/")?;
+    mount
+}
+
+fn configure(context: &OwnedFd, stack: &Stack<'_>) -> Result<(), Errno> {
+    let name = |fd: &OwnedFd| fd.as_raw_fd().to_string();
+    set_lowers(context, &stack.lowers)?;
     if let Some((upper, work)) = stack.writable {
-        fsconfig_set_string(&context, "upperdir", name(upper))?;
-        fsconfig_set_string(&context, "workdir", name(work))?;
+        fsconfig_set_string(context, "upperdir", name(upper))?;
+        fsconfig_set_string(context, "workdir", name(work))?;
         // Neither fsync of the command nor unmounting waits for the disk: a layer is made durable
         // when it is committed, and an interrupted upper is thrown away.
-        fsconfig_set_flag(&context, "volatile")?;
+        fsconfig_set_flag(context, "volatile")?;
     }
     // Nothing in a layer may redirect the kernel to another path (security: forged xattrs), and
     // every file in the upper is whole, so that the upper can be read as a layer.
@@ -83,16 +99,29 @@ fn overlay(stack: &Stack<'_>) -> Result<OwnedFd, Errno> {
         ("metacopy", "off"),
         ("redirect_dir", "nofollow"),
     ] {
-        fsconfig_set_string(&context, key, value)?;
+        fsconfig_set_string(context, key, value)?;
     }
     if in_user_namespace() {
-        fsconfig_set_flag(&context, "userxattr")?;
+        fsconfig_set_flag(context, "userxattr")?;
     }
-    fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
-    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    rustix::process::chdir("/")?;
-    Ok(mount)
+    Ok(())
+}
+
+/// What the kernel wrote into the log of a file system context: one message for each read.
+fn complaints(context: &OwnedFd) -> String {
+    let mut messages = Vec::new();
+    let mut buffer = [0; 512];
+    while let Ok(length) = rustix::io::read(context, &mut buffer) {
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        messages.push(text.trim().trim_start_matches("e ").to_owned());
+        if length == 0 || messages.len() == 8 {
+            break;
+        }
+    }
+    if messages.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", messages.join("; "))
 }
 
 fn set_lowers(context: &OwnedFd, lowers: &[OwnedFd]) -> Result<(), Errno> {

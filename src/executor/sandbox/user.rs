@@ -62,16 +62,13 @@ fn identity(user: &str, passwd: &str, group: &str) -> Result<Identity, SandboxEr
             });
         }
     };
-    let (gid, groups) = match group_part {
-        Some(text) => {
-            let gid = explicit_group(text, group)?;
-            (gid, vec![gid])
-        }
-        None => {
-            let gid = entry.as_ref().map_or(0, |entry| entry.gid);
-            let name = entry.as_ref().map(|entry| entry.name);
-            (gid, supplementary(gid, name, group))
-        }
+    let (gid, groups) = if let Some(text) = group_part {
+        let gid = explicit_group(text, group)?;
+        (gid, vec![gid])
+    } else {
+        let gid = entry.as_ref().map_or(0, |entry| entry.gid);
+        let name = entry.as_ref().map(|entry| entry.name);
+        (gid, supplementary(gid, name, group))
     };
     let home = match &entry {
         Some(entry) if !entry.home.is_empty() => entry.home,

@@ -9,6 +9,8 @@
 
 mod bpf;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,172 @@
+use super::*;
+
+/// What a filter says to one call; the 32 bits of `SECCOMP_RET_*`.
+fn answer(abi: u32, number: u32, first: u64) -> u32 {
+    let word = |offset: u32| match offset {
+        0 => number,
+        4 => abi,
+        16 => u32::try_from(first & 0xffff_ffff).unwrap(),
+        20 => u32::try_from(first >> 32).unwrap(),
+        other => panic!("the filter reads offset {other}"),
+    };
+    let program = default_filter();
+    let (mut at, mut loaded) = (0, 0);
+    loop {
+        let instruction = program[at];
+        at += 1;
+        let operand = instruction.operand;
+        let holds = match instruction.code {
+            0x20 => {
+                loaded = word(operand);
+                continue;
+            }
+            0x05 => {
+                at += operand as usize;
+                continue;
+            }
+            0x06 => return operand,
+            0x15 => loaded == operand,
+            0x35 => loaded >= operand,
+            0x45 => loaded & operand != 0,
+            other => panic!("unknown instruction {other:#x}"),
+        };
+        at += usize::from(if holds {
+            instruction.if_true
+        } else {
+            instruction.if_false
+        });
+    }
+}
+
+const ALLOW: u32 = 0x7fff_0000;
+const REFUSE: u32 = 0x0005_0001;
+const UNKNOWN: u32 = 0x0005_0026;
+const KILL: u32 = 0x8000_0000;
+
+#[cfg(target_arch = "x86_64")]
+const NATIVE: u32 = 0xc000_003e;
+#[cfg(target_arch = "x86_64")]
+const COMPAT: u32 = 0x4000_0003;
+#[cfg(target_arch = "x86_64")]
+/// Name, ABI, number, first argument, answer.
+const TABLE: &[(&str, u32, u32, u64, u32)] = &[
+    ("read", NATIVE, 0, 0, ALLOW),
+    ("write", NATIVE, 1, 0, ALLOW),
+    ("execve", NATIVE, 59, 0, ALLOW),
+    ("chroot", NATIVE, 161, 0, ALLOW),
+    ("mknod", NATIVE, 133, 0, ALLOW),
+    ("chown", NATIVE, 92, 0, ALLOW),
+    ("setuid", NATIVE, 105, 0, ALLOW),
+    ("setgroups", NATIVE, 116, 0, ALLOW),
+    ("capset", NATIVE, 126, 0, ALLOW),
+    ("prctl", NATIVE, 157, 0, ALLOW),
+    ("seccomp", NATIVE, 317, 0, ALLOW),
+    ("memfd_create", NATIVE, 319, 0, ALLOW),
+    ("ptrace", NATIVE, 101, 0, ALLOW),
+    ("close_range", NATIVE, 436, 0, ALLOW),
+    ("openat2", NATIVE, 437, 0, ALLOW),
+    ("fchmodat2", NATIVE, 452, 0, ALLOW),
+    ("removexattrat", NATIVE, 466, 0, ALLOW),
+    ("landlock_create_ruleset", NATIVE, 444, 0, ALLOW),
+    ("name_to_handle_at", NATIVE, 303, 0, ALLOW),
+    ("modify_ldt", NATIVE, 154, 0, ALLOW),
+    ("arch_prctl", NATIVE, 158, 0, ALLOW),
+    ("fork", NATIVE, 57, 0, ALLOW),
+    ("vfork", NATIVE, 58, 0, ALLOW),
+    ("mount", NATIVE, 165, 0, REFUSE),
+    ("umount2", NATIVE, 166, 0, REFUSE),
+    ("pivot_root", NATIVE, 155, 0, REFUSE),
+    ("unshare", NATIVE, 272, 0, REFUSE),
+    ("setns", NATIVE, 308, 0, REFUSE),
+    ("open_tree", NATIVE, 428, 0, REFUSE),
+    ("move_mount", NATIVE, 429, 0, REFUSE),
+    ("fsopen", NATIVE, 430, 0, REFUSE),
+    ("mount_setattr", NATIVE, 442, 0, REFUSE),
+    ("keyctl", NATIVE, 250, 0, REFUSE),
+    ("add_key", NATIVE, 248, 0, REFUSE),
+    ("request_key", NATIVE, 249, 0, REFUSE),
+    ("bpf", NATIVE, 321, 0, REFUSE),
+    ("perf_event_open", NATIVE, 298, 0, REFUSE),
+    ("userfaultfd", NATIVE, 323, 0, REFUSE),
+    ("io_uring_setup", NATIVE, 425, 0, REFUSE),
+    ("io_uring_enter", NATIVE, 426, 0, REFUSE),
+    ("open_by_handle_at", NATIVE, 304, 0, REFUSE),
+    ("init_module", NATIVE, 175, 0, REFUSE),
+    ("kexec_load", NATIVE, 246, 0, REFUSE),
+    ("reboot", NATIVE, 169, 0, REFUSE),
+    ("swapon", NATIVE, 167, 0, REFUSE),
+    ("sethostname", NATIVE, 170, 0, REFUSE),
+    ("settimeofday", NATIVE, 164, 0, REFUSE),
+    ("kcmp", NATIVE, 312, 0, REFUSE),
+    ("pidfd_getfd", NATIVE, 438, 0, REFUSE),
+    ("process_madvise", NATIVE, 440, 0, REFUSE),
+    ("lsm_list_modules", NATIVE, 461, 0, REFUSE),
+    ("clone3", NATIVE, 435, 0, UNKNOWN),
+    ("newer than the profile", NATIVE, 467, 0, UNKNOWN),
+    ("x32 read", NATIVE, 0x4000_0000, 0, UNKNOWN),
+    ("clone: fork", NATIVE, 56, 17, ALLOW),
+    ("clone: thread", NATIVE, 56, 0x003d_0f00, ALLOW),
+    ("clone: user namespace", NATIVE, 56, 0x1000_0011, REFUSE),
+    ("clone: mount namespace", NATIVE, 56, 0x0002_0000, REFUSE),
+    ("socket: unix", NATIVE, 41, 1, ALLOW),
+    ("socket: inet6", NATIVE, 41, 10, ALLOW),
+    ("socket: netlink", NATIVE, 41, 16, ALLOW),
+    ("socket: packet", NATIVE, 41, 17, ALLOW),
+    ("socket: alg", NATIVE, 41, 38, REFUSE),
+    ("socket: vsock", NATIVE, 41, 40, REFUSE),
+    ("socket: decnet", NATIVE, 41, 12, REFUSE),
+    ("socket: mctp", NATIVE, 41, 45, ALLOW),
+    ("socket: newer", NATIVE, 41, 46, REFUSE),
+    ("socket: high bits", NATIVE, 41, 0x1_0000_0001, REFUSE),
+    ("personality: linux", NATIVE, 135, 0, ALLOW),
+    ("personality: 32 bit", NATIVE, 135, 8, ALLOW),
+    ("personality: uname26", NATIVE, 135, 0x2_0008, ALLOW),
+    ("personality: ask", NATIVE, 135, 0xffff_ffff, ALLOW),
+    (
+        "personality: no randomisation",
+        NATIVE,
+        135,
+        0x4_0000,
+        REFUSE,
+    ),
+    ("i386 read", COMPAT, 3, 0, ALLOW),
+    ("i386 socketcall", COMPAT, 102, 0, ALLOW),
+    ("i386 socket alg", COMPAT, 359, 38, REFUSE),
+    ("i386 mount", COMPAT, 21, 0, REFUSE),
+    ("i386 unshare", COMPAT, 310, 0, REFUSE),
+    ("i386 clone namespace", COMPAT, 120, 0x1000_0000, REFUSE),
+    ("another machine", 0xc000_00b7, 0, 0, KILL),
+];
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn sixty_calls_are_answered_as_docker_answers_them() {
+    for (name, abi, number, first, expected) in TABLE {
+        assert_eq!(answer(*abi, *number, *first), *expected, "{name}");
+    }
+}
+
+#[test]
+fn the_search_agrees_with_the_table_for_every_number() {
+    for abi in ABIS {
+        for number in 0..600 {
+            let listed = ALLOWED
+                .iter()
+                .any(|(_, numbers)| numbers[abi.column] == number);
+            let conditional = CONDITIONAL
+                .iter()
+                .any(|((_, numbers), _)| numbers[abi.column] == number);
+            let allowed = answer(abi.audit, number, 0) == ALLOW;
+            assert!(allowed == listed || conditional, "{number}");
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_sorted() {
+    assert!(ALLOWED.is_sorted_by(|low, high| low.0 < high.0));
+}
+
+#[test]
+fn the_program_is_within_the_kernels_limit() {
+    assert!(default_filter().len() < 4096);
+}
