@@ -9,7 +9,7 @@ use super::file;
 use super::layer;
 use super::lock::Lock;
 use super::open::Store;
-use super::paths::Paths;
+use super::paths::{FORMAT, Paths};
 use crate::cache::error::{StoreError, at};
 use crate::cache::key::Key;
 use crate::cache::record::{RECORD_BYTES_MAX, Record};
@@ -80,7 +80,10 @@ impl Store {
 
 /// Reads and checks a record, whether or not its layer is here.
 pub(super) fn read(paths: &Paths, key: &Key) -> Option<Record> {
-    let bytes = unseal("record", file::read(&paths.record(key), RECORD_BYTES_MAX)?)?;
+    let hex = key.to_string();
+    let name = format!("builder/{FORMAT}/records/{}/{hex}", &hex[..2]);
+    let mut file = file::open_at(paths.handle()?, name).ok()?;
+    let bytes = unseal("record", file::read_all(&mut file, RECORD_BYTES_MAX)?)?;
     let record: Record = serde_json::from_slice(&bytes).ok()?;
     record.check(key).ok()?;
     Some(record)
