@@ -304,9 +304,9 @@ impl Shared {
         if !published.is_empty() {
             let dir = self.paths.blobs();
             if let Err(error) = file::sync_dir(&dir) {
-                published
-                    .iter()
-                    .for_each(|digest| file::discard(&self.paths.blob(digest)));
+                for digest in &published {
+                    file::discard(&self.paths.blob(digest));
+                }
                 lost.extend(published);
                 failure.get_or_insert((dir, error));
             }

@@ -125,9 +125,9 @@ fn append(path: &Path, key: &Key, temp: &Path) -> io::Result<()> {
     let mut file = file::with_parent(path, || options.open(path))?;
     io::Write::write_all(&mut file, line.as_bytes())?;
     if file.metadata()?.len() > (LINES_MAX * LINE) as u64 {
-        let mut keys = newest(path);
-        keys.reverse();
-        let text: String = keys.iter().map(|key| format!("{key}\n")).collect();
+        let keys = newest(path);
+        let lines: Vec<String> = keys.iter().rev().map(Key::to_string).collect();
+        let text = lines.join("\n") + "\n";
         file::replace(temp, path, text.as_bytes())?;
     }
     Ok(())

@@ -78,7 +78,9 @@ impl Store {
         let left = leftovers::find(self.paths()).into_iter();
         problems.extend(left.map(|path| problem(path, Fault::Leftover)));
         if repair {
-            problems.iter_mut().for_each(|problem| self.repair(problem));
+            for problem in &mut problems {
+                self.repair(problem);
+            }
             self.clean()?;
         }
         Ok(problems)

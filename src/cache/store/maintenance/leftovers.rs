@@ -13,7 +13,7 @@ use super::inventory::digest_of;
 use crate::cache::error::{StoreError, at};
 
 /// How long a collection waits for another one, and for builds that cannot write their pins.
-const COLLECTION_WAIT: Duration = Duration::from_secs(60);
+const COLLECTION_WAIT: Duration = Duration::from_mins(1);
 
 impl Store {
     /// Removes what killed builders left: temporary files, unfinished directories, directories of an

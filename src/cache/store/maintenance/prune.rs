@@ -220,13 +220,14 @@ fn closure_of(paths: &Paths, digest: &Digest) -> BTreeSet<Digest> {
 
 /// Whether somebody holds one of the locks of a cache mount.
 fn in_use(mount: &Path) -> bool {
+    let is_lock = |name: &String| Path::new(name).extension() == Some(OsStr::new("lock"));
     let locks = file::names(mount).into_iter();
-    locks.filter(|name| name.ends_with(".lock")).any(|name| {
-        match lock::try_lock(&mount.join(name), Share::Exclusive) {
+    locks.filter(is_lock).any(
+        |name| match lock::try_lock(&mount.join(name), Share::Exclusive) {
             Ok(lock) => lock.is_none(),
             Err(_) => true,
-        }
-    })
+        },
+    )
 }
 
 /// Picks what goes, longest unused first.

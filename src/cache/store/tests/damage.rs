@@ -28,9 +28,9 @@ fn killed(home: &Home) {
         }
     };
     // The living builder removes its own; put copies back that belong to nobody.
-    ["tmp", "dirs", "sessions"]
-        .iter()
-        .for_each(|area| copy(area));
+    for area in ["tmp", "dirs", "sessions"] {
+        copy(area);
+    }
     drop((writer, draft, store));
     for area in ["tmp", "dirs", "sessions"] {
         fs::remove_dir_all(home.ours(area)).unwrap();
@@ -230,7 +230,7 @@ impl Drop for Small {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
-fn eprintln_skip(reason: &str) {
+pub(super) fn eprintln_skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
@@ -245,7 +245,7 @@ fn a_full_disk_is_an_error_with_a_remedy_and_the_store_stays_sound() {
     let written = store.commit(record("a", b"layer")).unwrap();
     let mut writer = store.blob_writer(Hashing::Here).unwrap();
     let error = loop {
-        if let Err(error) = writer.write_all(&[7; 1 << 16]) {
+        if let Err(error) = writer.write_all(&[7; 1 << 12]) {
             break error;
         }
     };
