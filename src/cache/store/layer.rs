@@ -93,8 +93,7 @@ impl Store {
     /// The tree index of a layer as it was put; `None` if it is not there or was damaged.
     pub fn tree(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
         self.pin(&diff_id.0).ok()?;
-        let path = self.paths().tree(diff_id);
-        unseal("tree", file::read(&path, TREE_BYTES_MAX)?)
+        read_tree(&self.paths().tree(diff_id))
     }
 
     /// Whether the layer's bytes are here: as a directory of this boot, or as a blob.
@@ -121,6 +120,11 @@ impl Store {
             touch(path);
         }
     }
+}
+
+/// Reads a tree index.
+pub(super) fn read_tree(path: &Path) -> Option<Vec<u8>> {
+    unseal("tree", file::read(path, TREE_BYTES_MAX)?)
 }
 
 /// Writes the time of last use unless that was done within the hour.

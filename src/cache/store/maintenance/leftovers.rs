@@ -18,7 +18,7 @@ const COLLECTION_WAIT: Duration = Duration::from_mins(1);
 impl Store {
     /// Removes what killed builders left: temporary files, unfinished directories, directories of an
     /// earlier boot. To be called when a build is done with everything else; costs a few directory
-    /// listings. Gives the number of things removed.
+    /// listings and a look at each layer's file. Gives the number of things removed.
     ///
     /// # Errors
     /// [`StoreError::Busy`] if another collection runs for long, [`StoreError::Lock`].

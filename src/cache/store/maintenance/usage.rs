@@ -86,7 +86,7 @@ impl Store {
     /// What the store takes on the disk, by class and by image. Reads every directory entry, no
     /// contents.
     pub fn du(&self) -> Result<Usage, StoreError> {
-        let inventory = Inventory::read(self.paths(), self.images()?);
+        let inventory = Inventory::read(self, self.images()?);
         let mut usage = Usage {
             images: images(&inventory),
             ..Usage::default()

@@ -205,6 +205,28 @@ fn each_object_can_be_lost_without_failing_the_next_build() {
     }
 }
 
+#[test]
+fn looking_for_damage_changes_nothing() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::new();
+    put_layer(&home.open(), b"layer");
+    put_dir(&home.open(), b"dir");
+    home.open().commit(record("a", b"layer")).unwrap();
+    let state = || -> Vec<(String, i64, i64)> {
+        let stat = |path: String| {
+            let metadata = fs::symlink_metadata(home.path(&path)).unwrap();
+            (path, metadata.mtime(), metadata.mtime_nsec())
+        };
+        home.files().into_iter().map(stat).collect()
+    };
+    let before = state();
+    let store = Store::open(home.root(), Access::ReadOnly).unwrap();
+    assert_eq!(store.fsck(false).unwrap(), []);
+    assert!(store.fsck(true).is_err());
+    assert!(store.du().unwrap().bytes() > 0);
+    assert_eq!(state(), before);
+}
+
 /// A file system of so many bytes; `None` with a printed reason where none can be mounted.
 struct Small(PathBuf);
 
