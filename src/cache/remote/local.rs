@@ -66,10 +66,10 @@ impl Remote for LocalRemote {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let path = &self.directory;
-                return match path.join("records").is_dir() {
-                    true => Ok(None),
-                    false => Err(RemoteError::Absent { path: path.clone() }),
-                };
+                if path.join("records").is_dir() {
+                    return Ok(None);
+                }
+                return Err(RemoteError::Absent { path: path.clone() });
             }
             Err(source) => return Err(RemoteError::Read { path, source }),
         };

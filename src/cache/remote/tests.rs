@@ -33,10 +33,8 @@ impl Explain for Down {
 impl Memory {
     fn asked(&self, what: &'static str) -> Result<(), Down> {
         self.requests.lock().unwrap().push(what);
-        match self.down.load(std::sync::atomic::Ordering::Relaxed) {
-            true => Err(Down),
-            false => Ok(()),
-        }
+        let down = self.down.load(std::sync::atomic::Ordering::Relaxed);
+        if down { Err(Down) } else { Ok(()) }
     }
 
     fn requests(&self) -> Vec<&'static str> {

@@ -13,7 +13,7 @@ use crate::clock::Stopwatch;
 #[derive(Debug)]
 pub enum Claim {
     /// The step was done, here or meanwhile by another builder.
-    Hit(Record),
+    Hit(Box<Record>),
     /// The step is to be done by the holder of the lease.
     Miss(Lease),
 }
@@ -62,7 +62,7 @@ impl Store {
         mut wait: impl FnMut(&Waiting) -> Patience,
     ) -> Result<Claim, StoreError> {
         if let Some(record) = self.record(key) {
-            return Ok(Claim::Hit(record));
+            return Ok(Claim::Hit(Box::new(record)));
         }
         if self.writable().is_err() {
             return Ok(Claim::Miss(self.lease(key, None)));
@@ -74,7 +74,7 @@ impl Store {
             if let Some(mut lock) = lock::try_lock_once(&path)? {
                 // The last holder may have committed between the look above and the lock.
                 if let Some(record) = self.record(key) {
-                    return Ok(Claim::Hit(record));
+                    return Ok(Claim::Hit(Box::new(record)));
                 }
                 lock.sign(&format!("process {}, {name}", std::process::id()));
                 return Ok(Claim::Miss(self.lease(key, Some(lock))));
@@ -86,7 +86,7 @@ impl Store {
                 Patience::Cancel => return Err(StoreError::Cancelled),
             }
             if let Some(record) = self.record(key) {
-                return Ok(Claim::Hit(record));
+                return Ok(Claim::Hit(Box::new(record)));
             }
         }
     }

@@ -233,14 +233,21 @@ impl Committer {
                 .map_err(at!(Create, self.shared.paths.blobs()))?;
             state.thread = Some(thread);
         }
-        self.shared.work.notify_one();
+        // The thread sleeps through the rest of a group.
+        if state.hurry || state.batch.len() == 1 {
+            self.shared.work.notify_one();
+        }
         Ok(())
     }
 }
 
 impl Batch {
+    fn len(&self) -> usize {
+        self.blobs.len() + self.forms.len() + self.records.len()
+    }
+
     fn is_empty(&self) -> bool {
-        self.blobs.is_empty() && self.forms.is_empty() && self.records.is_empty()
+        self.len() == 0
     }
 }
 
@@ -297,9 +304,9 @@ impl Shared {
         if !published.is_empty() {
             let dir = self.paths.blobs();
             if let Err(error) = file::sync_dir(&dir) {
-                published
-                    .iter()
-                    .for_each(|digest| file::discard(&self.paths.blob(digest)));
+                for digest in &published {
+                    file::discard(&self.paths.blob(digest));
+                }
                 lost.extend(published);
                 failure.get_or_insert((dir, error));
             }

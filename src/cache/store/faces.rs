@@ -15,7 +15,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::file;
+use super::paths::{FORMAT, Paths};
 use crate::cache::record::BlobForm;
+use crate::digest::DiffId;
 use crate::image::Compression;
 
 /// The longest file that is read, in bytes: some thousand faces.
@@ -40,6 +42,15 @@ pub(super) enum Face {
 /// Reads the faces of a layer; none if it is unknown.
 pub(super) fn read(path: &Path) -> Faces {
     file::read(path, FACES_BYTES_MAX).map_or_else(Faces::default, |bytes| parse(&bytes))
+}
+
+/// Reads the faces of a layer of a store, and when it was used last (seconds since 1970).
+pub(super) fn read_used(paths: &Paths, diff_id: &DiffId) -> Option<(Faces, i64)> {
+    let name = format!("builder/{FORMAT}/layers/{}", diff_id.0.hex());
+    let mut file = file::open_at(paths.handle()?, name).ok()?;
+    let used = rustix::fs::fstat(&file).ok()?.st_mtime;
+    let bytes = file::read_all(&mut file, FACES_BYTES_MAX)?;
+    Some((parse(&bytes), used))
 }
 
 /// Adds a face.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -10,34 +11,43 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 /// Opens a file for reading. Never follows a link at the end of the path, never waits (a FIFO in
 /// the place of a file reads as empty).
 pub(crate) fn open(path: &Path) -> io::Result<File> {
+    open_at(CWD, path)
+}
+
+/// Opens a file for reading, seen from a directory.
+pub(crate) fn open_at(dir: BorrowedFd<'_>, path: impl rustix::path::Arg) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?.into())
+    Ok(rustix::fs::openat(dir, path, flags, Mode::empty())?.into())
 }
 
 /// Reads a file of at most `max` bytes; `None` if there is none, if it is longer, or if it cannot
 /// be read: for caches all of these are misses.
 pub(crate) fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
-    let mut file = open(path).ok()?;
-    let mut bytes = vec![0; 8192];
-    let mut length = 0;
-    loop {
-        match file.read(&mut bytes[length..]) {
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return None,
-        }
-        if length as u64 > max {
-            return None;
-        }
-        if length < bytes.len() {
-            // A regular file gives less than was asked for only at its end.
-            bytes.truncate(length);
-            return Some(bytes);
-        }
+    read_all(&mut open(path).ok()?, max)
+}
+
+/// Reads an open file of at most `max` bytes.
+pub(crate) fn read_all(file: &mut File, max: u64) -> Option<Vec<u8>> {
+    // A regular file gives less than was asked for only at its end: one call reads a small one.
+    let mut small = [0; 4096];
+    let length = read_retrying(file, &mut small)?;
+    let mut bytes = small[..length].to_vec();
+    if length == small.len() {
         let more = file.metadata().map_or(0, |metadata| metadata.len());
         let more = usize::try_from(more.min(max)).unwrap_or(0);
-        // One byte to spare, so that the end shows at once.
-        bytes.resize(more.max(length).saturating_add(1).max(length * 2), 0);
+        bytes.reserve(more.saturating_sub(length) + 1);
+        file.take(max).read_to_end(&mut bytes).ok()?;
+    }
+    (bytes.len() as u64 <= max).then_some(bytes)
+}
+
+fn read_retrying(file: &mut File, buffer: &mut [u8]) -> Option<usize> {
+    loop {
+        match file.read(buffer) {
+            Ok(count) => return Some(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, CWD, FileType, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::dir;
-use super::faces::{self, Face};
+use super::faces::{self, Face, Faces};
 use super::file;
 use super::open::Store;
 use super::paths::Paths;
@@ -93,8 +93,7 @@ impl Store {
     /// The tree index of a layer as it was put; `None` if it is not there or was damaged.
     pub fn tree(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
         self.pin(&diff_id.0).ok()?;
-        let path = self.paths().tree(diff_id);
-        unseal("tree", file::read(&path, TREE_BYTES_MAX)?)
+        read_tree(&self.paths().tree(diff_id))
     }
 
     /// Whether the layer's bytes are here: as a directory of this boot, or as a blob.
@@ -105,8 +104,11 @@ impl Store {
         if !self.committer().forms(diff_id).is_empty() {
             return true;
         }
-        let available = is_available(self.paths(), diff_id);
-        if available {
+        let Some((faces, used)) = faces::read_used(self.paths(), diff_id) else {
+            return false;
+        };
+        let available = any_is_here(self.paths(), &faces);
+        if available && is_stale(used) {
             self.touch(&self.paths().layer(diff_id));
         }
         available
@@ -120,13 +122,14 @@ impl Store {
     }
 }
 
+/// Reads a tree index.
+pub(super) fn read_tree(path: &Path) -> Option<Vec<u8>> {
+    unseal("tree", file::read(path, TREE_BYTES_MAX)?)
+}
+
 /// Writes the time of last use unless that was done within the hour.
 pub(super) fn touch(path: &Path) {
-    let now = crate::clock::now().0;
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return;
-    };
-    if (now - metadata.mtime()).abs() < TOUCH_SECONDS {
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| is_stale(metadata.mtime())) {
         return;
     }
     let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
@@ -138,9 +141,17 @@ pub(super) fn touch(path: &Path) {
     let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
 }
 
+fn is_stale(used: i64) -> bool {
+    (crate::clock::now().0 - used).abs() >= TOUCH_SECONDS
+}
+
 /// Whether a published face has the layer's bytes.
 pub(super) fn is_available(paths: &Paths, diff_id: &DiffId) -> bool {
-    let faces = faces::read(&paths.layer(diff_id));
+    let faces = faces::read_used(paths, diff_id);
+    faces.is_some_and(|(faces, _)| any_is_here(paths, &faces))
+}
+
+fn any_is_here(paths: &Paths, faces: &Faces) -> bool {
     let has_dir = || {
         faces
             .dir
@@ -163,8 +174,15 @@ pub(super) fn present(paths: &Paths, layer: &Path) -> LayerFaces {
 }
 
 fn is_here(paths: &Paths, form: &BlobForm) -> bool {
-    let metadata = fs::symlink_metadata(paths.blob(&form.digest));
-    metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == form.size)
+    let Some(root) = paths.handle() else {
+        return false;
+    };
+    let name = format!("blobs/sha256/{}", form.digest.hex());
+    let stat = rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && u64::try_from(stat.st_size) == Ok(form.size)
+    })
 }
 
 fn check_encoder(name: Option<&str>) -> Result<(), StoreError> {

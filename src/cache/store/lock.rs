@@ -133,7 +133,15 @@ pub(crate) fn is_still(file: &File, path: &Path) -> bool {
 impl Lock {
     /// Writes who holds the lock, for those who wait. Best effort.
     pub(crate) fn sign(&mut self, text: &str) {
-        drop(self.file.set_len(0));
+        // Only the file of a killed holder has content. (ext4 allocates blocks at once for a file
+        // that was truncated to nothing: not on every step.)
+        if self
+            .file
+            .metadata()
+            .is_ok_and(|metadata| metadata.len() > 0)
+        {
+            drop(self.file.set_len(0));
+        }
         drop(self.file.write_all(text.as_bytes()));
     }
 }

@@ -29,7 +29,8 @@ pub enum Sharing {
 pub struct CacheMountLease {
     path: PathBuf,
     fresh: bool,
-    _lock: Lock,
+    #[expect(dead_code, reason = "held, never read")]
+    lock: Lock,
 }
 
 impl CacheMountLease {
@@ -97,6 +98,5 @@ fn enter(path: PathBuf, lock: Lock) -> Result<CacheMountLease, StoreError> {
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&path, mode).map_err(at!(Create, &path))?;
     }
-    let _lock = lock;
-    Ok(CacheMountLease { path, fresh, _lock })
+    Ok(CacheMountLease { path, fresh, lock })
 }

@@ -1,7 +1,10 @@
 //! Where things are.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::super::key::Key;
 use crate::digest::{DiffId, Digest};
@@ -15,6 +18,8 @@ pub(crate) struct Paths {
     root: PathBuf,
     base: PathBuf,
     boot: Arc<OnceLock<String>>,
+    /// The root, opened once: hot paths are short.
+    handle: Arc<OnceLock<OwnedFd>>,
 }
 
 impl Paths {
@@ -23,6 +28,7 @@ impl Paths {
             root: root.to_owned(),
             base: root.join("builder").join(FORMAT),
             boot: Arc::default(),
+            handle: Arc::default(),
         }
     }
 
@@ -33,6 +39,16 @@ impl Paths {
     /// `builder/v1`
     pub(crate) fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// The open root directory; `None` while there is none.
+    pub(crate) fn handle(&self) -> Option<BorrowedFd<'_>> {
+        if let Some(handle) = self.handle.get() {
+            return Some(handle.as_fd());
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(CWD, &self.root, flags, Mode::empty()).ok()?;
+        Some(self.handle.get_or_init(|| handle).as_fd())
     }
 
     /// Names the running system: the first 12 digits of the kernel's boot id. Where `/proc` is not

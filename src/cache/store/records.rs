@@ -9,7 +9,7 @@ use super::file;
 use super::layer;
 use super::lock::Lock;
 use super::open::Store;
-use super::paths::Paths;
+use super::paths::{FORMAT, Paths};
 use crate::cache::error::{StoreError, at};
 use crate::cache::key::Key;
 use crate::cache::record::{RECORD_BYTES_MAX, Record};
@@ -95,7 +95,10 @@ impl Store {
 
 /// Reads and checks a record, whether or not its layer is here.
 pub(super) fn read(paths: &Paths, key: &Key) -> Option<Record> {
-    let bytes = unseal("record", file::read(&paths.record(key), RECORD_BYTES_MAX)?)?;
+    let hex = key.to_string();
+    let name = format!("builder/{FORMAT}/records/{}/{hex}", &hex[..2]);
+    let mut file = file::open_at(paths.handle()?, name).ok()?;
+    let bytes = unseal("record", file::read_all(&mut file, RECORD_BYTES_MAX)?)?;
     let record: Record = serde_json::from_slice(&bytes).ok()?;
     record.check(key).ok()?;
     Some(record)
@@ -137,9 +140,9 @@ fn append(path: &Path, key: &Key, temp: &Path) -> io::Result<()> {
     let mut file = file::with_parent(path, || options.open(path))?;
     io::Write::write_all(&mut file, line.as_bytes())?;
     if file.metadata()?.len() > (LINES_MAX * LINE) as u64 {
-        let mut keys = newest(path);
-        keys.reverse();
-        let text: String = keys.iter().map(|key| format!("{key}\n")).collect();
+        let keys = newest(path);
+        let lines: Vec<String> = keys.iter().rev().map(Key::to_string).collect();
+        let text = lines.join("\n") + "\n";
         file::replace(temp, path, text.as_bytes())?;
     }
     Ok(())

@@ -29,7 +29,7 @@ use crate::clock::Stopwatch;
 use crate::digest::Digest;
 
 /// How long a build waits for a running collection, which only renames while it holds its lock.
-const COLLECTION_WAIT: Duration = Duration::from_secs(60);
+const COLLECTION_WAIT: Duration = Duration::from_mins(1);
 /// A build that has looked for things for so long lets collections in between.
 const HOLD_MAX: Duration = Duration::from_secs(1);
 

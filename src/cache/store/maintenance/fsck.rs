@@ -13,7 +13,7 @@ use super::inventory::{Inventory, digest_of};
 use super::leftovers;
 use crate::cache::error::StoreError;
 use crate::cache::key::Key;
-use crate::digest::{DiffId, Digest};
+use crate::digest::Digest;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,9 @@ impl Store {
         let left = leftovers::find(self.paths()).into_iter();
         problems.extend(left.map(|path| problem(path, Fault::Leftover)));
         if repair {
-            problems.iter_mut().for_each(|problem| self.repair(problem));
+            for problem in &mut problems {
+                self.repair(problem);
+            }
             self.clean()?;
         }
         Ok(problems)
@@ -139,7 +141,7 @@ impl Store {
                 return;
             }
         };
-        let inventory = Inventory::read(self.paths(), images);
+        let inventory = Inventory::read(self, images);
         let mut needed = inventory.image_blobs();
         for digest in &needed {
             if !inventory.blobs.contains_key(digest) {
@@ -160,12 +162,12 @@ impl Store {
         let area = self.paths().area("layers");
         for layer_name in file::names(&area) {
             let path = area.join(&layer_name);
-            let Some(diff_id) = digest_of(&path).map(DiffId) else {
+            if digest_of(&path).is_none() {
                 problems.push(problem(path, Fault::Foreign));
                 continue;
-            };
+            }
             let wanted = faces::read(&path).blobs.len();
-            let faces = self.layer(&diff_id);
+            let faces = layer::present(self.paths(), &path);
             if !faces.is_available() || faces.blobs.len() < wanted {
                 problems.push(problem(path, Fault::BrokenFace));
             }
@@ -173,12 +175,10 @@ impl Store {
         let area = self.paths().area("trees");
         for name in file::names(&area) {
             let path = area.join(&name);
-            match digest_of(&path).map(DiffId) {
-                None => problems.push(problem(path, Fault::Foreign)),
-                Some(diff_id) if self.tree(&diff_id).is_none() => {
-                    problems.push(problem(path, Fault::DamagedFile));
-                }
-                Some(_) => {}
+            if digest_of(&path).is_none() {
+                problems.push(problem(path, Fault::Foreign));
+            } else if layer::read_tree(&path).is_none() {
+                problems.push(problem(path, Fault::DamagedFile));
             }
         }
     }

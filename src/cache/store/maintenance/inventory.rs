@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::file;
 use super::super::image::StoredImage;
+use super::super::open::Store;
 use super::super::paths::Paths;
 use super::super::{faces, name};
 use crate::digest::{DiffId, Digest};
@@ -67,30 +68,17 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    pub(super) fn read(paths: &Paths, images: Vec<StoredImage>) -> Self {
-        let images = images
-            .into_iter()
-            .map(|image| {
-                let blobs = closure(paths, &image.descriptor);
-                (image, blobs)
-            })
-            .collect();
-        let names = items(&paths.area("names"))
-            .into_iter()
-            .map(|item| {
-                let kept = name::read_descriptor(&item.path);
-                let blobs = kept.map(|descriptor| closure(paths, &descriptor));
-                (item, blobs.unwrap_or_default())
-            })
-            .collect();
-        let blobs = items(&paths.blobs()).into_iter();
+    pub(super) fn read(store: &Store, images: Vec<StoredImage>) -> Self {
+        let paths = store.paths();
+        let images = images.into_iter().map(|image| {
+            let blobs = closure(paths, &image.descriptor);
+            (image, blobs)
+        });
         Self {
-            images,
-            names,
-            blobs: blobs
-                .filter_map(|item| Some((digest_of(&item.path)?, item)))
-                .collect(),
-            layers: layers(paths),
+            images: images.collect(),
+            names: names(paths),
+            blobs: blobs(paths),
+            layers: layers(paths, store.writable().is_ok()),
             contexts: items(&paths.area("contexts")),
             mounts: mounts(&paths.area("mounts")),
         }
@@ -101,6 +89,42 @@ impl Inventory {
         let blobs = self.images.iter().flat_map(|(_, blobs)| blobs);
         blobs.copied().collect()
     }
+}
+
+/// All blobs that something refers to. Quick: it is asked for while builders wait.
+pub(super) fn references(paths: &Paths, images: &[StoredImage]) -> BTreeSet<Digest> {
+    let mut needed = BTreeSet::new();
+    for image in images {
+        needed.append(&mut closure(paths, &image.descriptor));
+    }
+    for (_, mut blobs) in names(paths) {
+        needed.append(&mut blobs);
+    }
+    let layers = paths.area("layers");
+    for layer in file::names(&layers) {
+        let faces = faces::read(&layers.join(layer));
+        needed.extend(faces.blobs.iter().map(|form| form.digest));
+    }
+    needed
+}
+
+/// The blobs that are here.
+pub(super) fn blobs(paths: &Paths) -> BTreeMap<Digest, Item> {
+    let files = items(&paths.blobs()).into_iter();
+    files
+        .filter_map(|item| Some((digest_of(&item.path)?, item)))
+        .collect()
+}
+
+/// The resolved names with the blobs that they keep.
+fn names(paths: &Paths) -> Vec<(Item, BTreeSet<Digest>)> {
+    let files = items(&paths.area("names")).into_iter();
+    let with_blobs = |item: Item| {
+        let kept = name::read_descriptor(&item.path);
+        let blobs = kept.map(|descriptor| closure(paths, &descriptor));
+        (item, blobs.unwrap_or_default())
+    };
+    files.map(with_blobs).collect()
 }
 
 /// All blobs that a descriptor leads to, itself included, whether they are here or not.
@@ -148,7 +172,7 @@ pub(super) fn digest_of(path: &Path) -> Option<Digest> {
     format!("sha256:{name}").parse().ok()
 }
 
-fn layers(paths: &Paths) -> BTreeMap<DiffId, LayerItem> {
+fn layers(paths: &Paths, writable: bool) -> BTreeMap<DiffId, LayerItem> {
     let mut layers = BTreeMap::new();
     // A tree index may stand alone: of a layer that was never fetched.
     let known = items(&paths.area("layers")).into_iter();
@@ -158,15 +182,15 @@ fn layers(paths: &Paths) -> BTreeMap<DiffId, LayerItem> {
         };
         layers
             .entry(diff_id)
-            .or_insert_with(|| layer_item(paths, &diff_id, faces));
+            .or_insert_with(|| layer_item((paths, writable), &diff_id, faces));
     }
     layers
 }
 
-fn layer_item(paths: &Paths, diff_id: &DiffId, faces: Item) -> LayerItem {
+fn layer_item((paths, writable): (&Paths, bool), diff_id: &DiffId, faces: Item) -> LayerItem {
     let found = faces::read(&paths.layer(diff_id));
     let tree = paths.tree(diff_id);
-    let dir = found.dir.map(|name| dir_item(paths, &name));
+    let dir = found.dir.map(|name| dir_item(paths, &name, writable));
     LayerItem {
         tree: item(tree.clone()).filter(|_| faces.path != tree),
         blobs: found.blobs.iter().map(|form| form.digest).collect(),
@@ -176,15 +200,17 @@ fn layer_item(paths: &Paths, diff_id: &DiffId, faces: Item) -> LayerItem {
 }
 
 /// An unpacked directory. Its size is measured once.
-fn dir_item(paths: &Paths, name: &str) -> Item {
+fn dir_item(paths: &Paths, name: &str, writable: bool) -> Item {
     let (path, known) = (paths.dir(name), paths.measured(name));
     let measured = file::read(&known, 64)
         .and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse::<u64>().ok());
     let bytes = measured.unwrap_or_else(|| {
         let bytes = tree_bytes(&path);
         // Only the time of the next measurement depends on it.
-        let write = || fs::write(&known, bytes.to_string());
-        drop(file::with_parent(&known, write));
+        if writable {
+            let write = || fs::write(&known, bytes.to_string());
+            drop(file::with_parent(&known, write));
+        }
         bytes
     });
     Item {

@@ -13,12 +13,12 @@ use super::inventory::digest_of;
 use crate::cache::error::{StoreError, at};
 
 /// How long a collection waits for another one, and for builds that cannot write their pins.
-const COLLECTION_WAIT: Duration = Duration::from_secs(60);
+const COLLECTION_WAIT: Duration = Duration::from_mins(1);
 
 impl Store {
     /// Removes what killed builders left: temporary files, unfinished directories, directories of an
     /// earlier boot. To be called when a build is done with everything else; costs a few directory
-    /// listings. Gives the number of things removed.
+    /// listings and a look at each layer's file. Gives the number of things removed.
     ///
     /// # Errors
     /// [`StoreError::Busy`] if another collection runs for long, [`StoreError::Lock`].

@@ -13,7 +13,7 @@ use super::super::open::Store;
 use super::super::paths::{FORMAT, Paths};
 use super::super::session::Sessions;
 use super::super::{records, remove};
-use super::inventory::{Inventory, Item, closure, digest_of, items};
+use super::inventory::{Inventory, Item, blobs, closure, digest_of, items, references};
 use super::leftovers;
 use super::usage::Class;
 use crate::cache::error::{StoreError, at};
@@ -79,7 +79,7 @@ impl Store {
     pub fn prune(&self, policy: &PrunePolicy) -> Result<Pruned, StoreError> {
         self.collectable()?;
         self.clean()?;
-        let inventory = Inventory::read(self.paths(), self.images()?);
+        let inventory = Inventory::read(self, self.images()?);
         let chosen = choose(&inventory, policy);
         let mut pruned = Pruned::default();
         {
@@ -165,21 +165,16 @@ impl Store {
     /// Moves blobs that nothing refers to into the trash. References are read after the pins: a
     /// build that has ended meanwhile has named its image before.
     fn trash_loose(&self, sessions: &Sessions, pruned: &mut Pruned) -> Result<(), StoreError> {
-        let inventory = Inventory::read(self.paths(), self.images()?);
-        let mut needed = inventory.image_blobs();
-        needed.extend(inventory.names.iter().flat_map(|(_, blobs)| blobs));
-        needed.extend(inventory.layers.values().flat_map(|layer| &layer.blobs));
-        for digest in inventory.blobs.keys() {
+        let mut needed = references(self.paths(), &self.images()?);
+        let blobs = blobs(self.paths());
+        for digest in blobs.keys() {
             if !needed.contains(digest) && sessions.pins(digest) {
                 pruned.in_use += 1;
-                // What a pinned manifest leads to was pinned with it, or is needed through it.
-                needed.extend(closure_of(self.paths(), digest));
+                // A manifest in use keeps what it leads to.
+                needed.append(&mut closure_of(self.paths(), digest));
             }
         }
-        for (digest, item) in &inventory.blobs {
-            if needed.contains(digest) || sessions.pins(digest) {
-                continue;
-            }
+        for (_, item) in blobs.iter().filter(|(digest, _)| !needed.contains(digest)) {
             let gone = remove::trash(self.paths(), &item.path).map_err(at!(Remove, &item.path))?;
             pruned.bytes += gone.map_or(0, |_| item.bytes);
             pruned.count += 1;
@@ -220,13 +215,14 @@ fn closure_of(paths: &Paths, digest: &Digest) -> BTreeSet<Digest> {
 
 /// Whether somebody holds one of the locks of a cache mount.
 fn in_use(mount: &Path) -> bool {
+    let is_lock = |name: &String| Path::new(name).extension() == Some(OsStr::new("lock"));
     let locks = file::names(mount).into_iter();
-    locks.filter(|name| name.ends_with(".lock")).any(|name| {
-        match lock::try_lock(&mount.join(name), Share::Exclusive) {
+    locks.filter(is_lock).any(
+        |name| match lock::try_lock(&mount.join(name), Share::Exclusive) {
             Ok(lock) => lock.is_none(),
             Err(_) => true,
-        }
-    })
+        },
+    )
 }
 
 /// Picks what goes, longest unused first.

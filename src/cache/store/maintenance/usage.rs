@@ -1,6 +1,6 @@
 //! Sizes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::image::StoredImage;
 use super::super::open::Store;
@@ -86,7 +86,7 @@ impl Store {
     /// What the store takes on the disk, by class and by image. Reads every directory entry, no
     /// contents.
     pub fn du(&self) -> Result<Usage, StoreError> {
-        let inventory = Inventory::read(self.paths(), self.images()?);
+        let inventory = Inventory::read(self, self.images()?);
         let mut usage = Usage {
             images: images(&inventory),
             ..Usage::default()
@@ -101,9 +101,9 @@ impl Store {
             (Class::Mount, &inventory.mounts),
             (Class::Context, &inventory.contexts),
         ] {
-            items
-                .iter()
-                .for_each(|item| usage.add(class, item.bytes, true));
+            for item in items {
+                usage.add(class, item.bytes, true);
+            }
         }
         for (item, _) in &inventory.names {
             usage.add(Class::Name, item.bytes, true);
@@ -141,16 +141,16 @@ fn add_blobs(usage: &mut Usage, inventory: &Inventory) {
 
 fn images(inventory: &Inventory) -> Vec<ImageUsage> {
     let mut users: BTreeMap<Digest, u32> = BTreeMap::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (image, blobs) in &inventory.images {
         // Two names of one image are one user.
         if seen.insert(image.descriptor.digest) {
-            blobs
-                .iter()
-                .for_each(|blob| *users.entry(*blob).or_default() += 1);
+            for blob in blobs {
+                *users.entry(*blob).or_default() += 1;
+            }
         }
     }
-    let usage = |(image, blobs): &(StoredImage, std::collections::BTreeSet<Digest>)| {
+    let usage = |(image, blobs): &(StoredImage, BTreeSet<Digest>)| {
         let mut usage = ImageUsage {
             image: image.clone(),
             bytes: 0,

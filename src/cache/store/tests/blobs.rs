@@ -147,6 +147,26 @@ proptest! {
 }
 
 #[test]
+fn what_cannot_be_published_fails_every_flush_and_moves_no_tag() {
+    let home = Home::new();
+    let store = home.open();
+    fs::create_dir_all(home.path("blobs")).unwrap();
+    fs::write(home.path("blobs/sha256"), "in the way").unwrap();
+    let (digest, size) = store.put_blob(b"{}").unwrap();
+    for _ in 0..2 {
+        let error = store.flush().unwrap_err();
+        assert!(matches!(error, StoreError::Sync { .. }), "{error}");
+    }
+    let descriptor = crate::image::Descriptor::new("m", digest, size);
+    assert!(store.tag(&"app".parse().unwrap(), descriptor).is_err());
+    assert_eq!(store.images().unwrap(), []);
+    assert!(!store.has_blob(&digest));
+    drop(store);
+    fs::remove_file(home.path("blobs/sha256")).unwrap();
+    put_layer(&home.open(), b"the next build works");
+}
+
+#[test]
 fn many_threads_and_builders_store_many_blobs() {
     let home = Home::new();
     std::thread::scope(|scope| {

@@ -24,7 +24,7 @@ fn of_many_builders_one_runs_a_step() {
             let (runs, step) = (&runs, &step);
             scope.spawn(move || {
                 match store.claim(&step.key, "RUN a", |_| Patience::Wait).unwrap() {
-                    Claim::Hit(record) => assert_eq!(record, *step),
+                    Claim::Hit(record) => assert_eq!(*record, *step),
                     Claim::Miss(lease) => {
                         assert!(lease.is_exclusive());
                         runs.fetch_add(1, Ordering::SeqCst);
@@ -104,7 +104,7 @@ fn a_claim_is_held_until_the_record_can_be_seen() {
     put_layer_unflushed(&one, b"layer");
     lease.commit(step.clone()).unwrap();
     let claim = two.claim(&step.key, "COPY", |_| Patience::Wait).unwrap();
-    assert!(matches!(claim, Claim::Hit(record) if record == step));
+    assert!(matches!(claim, Claim::Hit(record) if *record == step));
 }
 
 #[test]

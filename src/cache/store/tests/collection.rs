@@ -222,7 +222,7 @@ fn what_was_used_lately_is_spared() {
         put_layer(&home.open(), layer);
         age(&home, layer, seconds);
     }
-    let older_than = Some(Duration::from_secs(3600));
+    let older_than = Some(Duration::from_hours(1));
     let policy = PrunePolicy {
         older_than,
         ..everything()
@@ -317,7 +317,7 @@ fn sizes_add_up() {
     let home = Home::new();
     put_image(&home.open(), "one", b"shared layer");
     put_image(&home.open(), "two", b"shared layer");
-    put_layer(&home.open(), &[7; 40_000]);
+    put_layer(&home.open(), &vec![7; 40_000]);
     put_dir(&home.open(), b"dir");
     home.open().put_blob(b"loose").unwrap();
     let usage = home.open().du().unwrap();

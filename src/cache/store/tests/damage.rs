@@ -28,9 +28,9 @@ fn killed(home: &Home) {
         }
     };
     // The living builder removes its own; put copies back that belong to nobody.
-    ["tmp", "dirs", "sessions"]
-        .iter()
-        .for_each(|area| copy(area));
+    for area in ["tmp", "dirs", "sessions"] {
+        copy(area);
+    }
     drop((writer, draft, store));
     for area in ["tmp", "dirs", "sessions"] {
         fs::remove_dir_all(home.ours(area)).unwrap();
@@ -205,6 +205,28 @@ fn each_object_can_be_lost_without_failing_the_next_build() {
     }
 }
 
+#[test]
+fn looking_for_damage_changes_nothing() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::new();
+    put_layer(&home.open(), b"layer");
+    put_dir(&home.open(), b"dir");
+    home.open().commit(record("a", b"layer")).unwrap();
+    let state = || -> Vec<(String, i64, i64)> {
+        let stat = |path: String| {
+            let metadata = fs::symlink_metadata(home.path(&path)).unwrap();
+            (path, metadata.mtime(), metadata.mtime_nsec())
+        };
+        home.files().into_iter().map(stat).collect()
+    };
+    let before = state();
+    let store = Store::open(home.root(), Access::ReadOnly).unwrap();
+    assert_eq!(store.fsck(false).unwrap(), []);
+    assert!(store.fsck(true).is_err());
+    assert!(store.du().unwrap().bytes() > 0);
+    assert_eq!(state(), before);
+}
+
 /// A file system of so many bytes; `None` with a printed reason where none can be mounted.
 struct Small(PathBuf);
 
@@ -230,7 +252,7 @@ impl Drop for Small {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
-fn eprintln_skip(reason: &str) {
+pub(super) fn eprintln_skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
@@ -245,7 +267,7 @@ fn a_full_disk_is_an_error_with_a_remedy_and_the_store_stays_sound() {
     let written = store.commit(record("a", b"layer")).unwrap();
     let mut writer = store.blob_writer(Hashing::Here).unwrap();
     let error = loop {
-        if let Err(error) = writer.write_all(&[7; 1 << 16]) {
+        if let Err(error) = writer.write_all(&[7; 1 << 12]) {
             break error;
         }
     };

@@ -1,5 +1,7 @@
 //! Images by name.
 
+use std::process::Command;
+
 use super::*;
 use crate::cache::StoreError;
 use crate::failure::Explain;
@@ -197,4 +199,46 @@ fn stat_indexes_are_kept_per_context() {
     let path = store.context_index_path(one);
     fs::write(&path, "garbage").unwrap();
     assert_eq!(store.read_context_index(one), None);
+}
+
+#[test]
+fn skopeo_reads_the_store_as_a_layout() {
+    let home = Home::new();
+    let store = home.open();
+    let layer = put_layer_unflushed(&store, &[0; 1024]);
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+    });
+    let (config, config_size) = store.put_blob(config.to_string().as_bytes()).unwrap();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config, "size": config_size,
+        },
+        "layers": [{
+            "mediaType": "application/vnd.oci.image.layer.v1.tar",
+            "digest": layer.digest, "size": layer.size,
+        }],
+    });
+    let one = image(&store, &manifest.to_string());
+    for text in ["app", "localhost:5000/team/app:1.0"] {
+        store.tag(&name(text), one.clone()).unwrap();
+        let layout = format!("oci:{}:{}", home.root().display(), name(text).familiar());
+        let found = Command::new("skopeo").args(["inspect", &layout]).output();
+        let Ok(found) = found else {
+            damage::eprintln_skip("skopeo is not installed");
+            return;
+        };
+        let (out, error) = (
+            String::from_utf8_lossy(&found.stdout),
+            String::from_utf8_lossy(&found.stderr),
+        );
+        assert!(
+            out.contains(&one.digest.to_string()),
+            "{layout}: {out}{error}"
+        );
+    }
 }

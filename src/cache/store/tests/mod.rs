@@ -4,6 +4,7 @@ mod blobs;
 mod claims;
 mod collection;
 mod damage;
+mod formats;
 mod images;
 mod layers;
 mod mounts;

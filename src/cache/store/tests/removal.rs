@@ -40,7 +40,7 @@ fn everything_goes_and_links_are_not_followed() {
     )
     .unwrap();
     for path in ["locked/dir", "locked"] {
-        fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0o000)).unwrap();
     }
     remove_tree(&trash, "t").unwrap();
     assert_eq!(fs::read_dir(&trash).unwrap().count(), 0);
