@@ -1,0 +1,205 @@
+//! Proof of every byte and every reference.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use super::super::blob::hash_file;
+use super::super::layer::{self, DIR, TREE};
+use super::super::open::Store;
+use super::super::{file, name, records};
+use super::inventory::{Inventory, digest_of};
+use super::leftovers;
+use crate::cache::error::StoreError;
+use crate::cache::key::Key;
+use crate::digest::{DiffId, Digest};
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A blob's bytes are not those of its name.
+    DamagedBlob,
+    /// A record, tree index or resolved name does not match its seal or its name.
+    DamagedFile,
+    /// A record whose material has another key: it was not written by this program.
+    ForgedRecord,
+    /// A layer's link leads nowhere.
+    BrokenFace,
+    /// An image or a name needs a blob that is not here.
+    MissingBlob {
+        /// Which.
+        digest: Digest,
+    },
+    /// `index.json` cannot be read.
+    DamagedIndex {
+        /// Why.
+        reason: String,
+    },
+    /// A file that the store never makes.
+    Foreign,
+    /// Nothing refers to the blob.
+    Loose,
+    /// A killed builder left it.
+    Leftover,
+}
+
+impl Fault {
+    /// Whether anything was lost, as opposed to space being wasted.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Self::Foreign | Self::Loose | Self::Leftover)
+    }
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub fault: Fault,
+    /// Whether it is gone now: damaged blobs are in quarantine, other damaged things removed.
+    pub repaired: bool,
+}
+
+impl Store {
+    /// Reads and checks everything: each blob against its name, each sealed file against its seal,
+    /// each record against its material, each reference. (Stat indexes are the context room's.) Changes nothing unless `repair` is set;
+    /// then damaged things are taken out of the way, which makes them misses.
+    pub fn fsck(&self, repair: bool) -> Result<Vec<Problem>, StoreError> {
+        if repair {
+            self.writable()?;
+        }
+        let mut problems = self.check_blobs();
+        self.check_images(&mut problems);
+        self.check_layers(&mut problems);
+        self.check_records(&mut problems);
+        self.check_names(&mut problems);
+        let left = leftovers::find(self.paths()).into_iter();
+        problems.extend(left.map(|path| problem(path, Fault::Leftover)));
+        if repair {
+            problems.iter_mut().for_each(|problem| self.repair(problem));
+            self.clean()?;
+        }
+        Ok(problems)
+    }
+
+    fn repair(&self, problem: &mut Problem) {
+        problem.repaired = match problem.fault {
+            Fault::DamagedBlob => {
+                digest_of(&problem.path).is_some_and(|digest| self.quarantine_if_damaged(&digest))
+            }
+            Fault::DamagedFile | Fault::ForgedRecord | Fault::BrokenFace => {
+                fs::remove_file(&problem.path).is_ok()
+            }
+            Fault::Leftover => true,
+            _ => false,
+        };
+    }
+
+    fn check_blobs(&self) -> Vec<Problem> {
+        let dir = self.paths().blobs();
+        let check = |name: String| {
+            let path = dir.join(name);
+            let Some(digest) = digest_of(&path) else {
+                return Some(problem(path, Fault::Foreign));
+            };
+            match hash_file(&path) {
+                Ok((actual, _)) if actual == digest => None,
+                _ => Some(problem(path, Fault::DamagedBlob)),
+            }
+        };
+        file::names(&dir)
+            .into_par_iter()
+            .filter_map(check)
+            .collect()
+    }
+
+    fn check_images(&self, problems: &mut Vec<Problem>) {
+        let path = self.paths().index();
+        let images = match self.images() {
+            Ok(images) => images,
+            Err(error) => {
+                let reason = std::error::Error::source(&error)
+                    .map_or_else(|| error.to_string(), ToString::to_string);
+                problems.push(problem(path, Fault::DamagedIndex { reason }));
+                return;
+            }
+        };
+        let inventory = Inventory::read(self.paths(), images);
+        let mut needed = inventory.image_blobs();
+        for digest in &needed {
+            if !inventory.blobs.contains_key(digest) {
+                let digest = *digest;
+                problems.push(problem(path.clone(), Fault::MissingBlob { digest }));
+            }
+        }
+        needed.extend(inventory.names.iter().flat_map(|(_, blobs)| blobs));
+        needed.extend(inventory.layers.values().flat_map(|layer| &layer.blobs));
+        for (digest, item) in &inventory.blobs {
+            if !needed.contains(digest) {
+                problems.push(problem(item.path.clone(), Fault::Loose));
+            }
+        }
+    }
+
+    fn check_layers(&self, problems: &mut Vec<Problem>) {
+        let area = self.paths().area("layers");
+        for layer_name in file::names(&area) {
+            let layer = area.join(&layer_name);
+            let Some(diff_id) = digest_of(&layer).map(DiffId) else {
+                problems.push(problem(layer, Fault::Foreign));
+                continue;
+            };
+            for face in file::names(&layer) {
+                let path = layer.join(&face);
+                let fault = match face.as_str() {
+                    TREE => self.tree(&diff_id).is_none().then_some(Fault::DamagedFile),
+                    DIR => (!path.exists()).then_some(Fault::BrokenFace),
+                    _ if layer::parse_form(&face).is_some() => {
+                        (!path.exists()).then_some(Fault::BrokenFace)
+                    }
+                    _ => Some(Fault::Foreign),
+                };
+                problems.extend(fault.map(|fault| problem(path, fault)));
+            }
+        }
+    }
+
+    fn check_records(&self, problems: &mut Vec<Problem>) {
+        let area = self.paths().area("records");
+        for shard in file::names(&area) {
+            for name in file::names(&area.join(&shard)) {
+                let path = area.join(&shard).join(&name);
+                let record = name
+                    .parse()
+                    .ok()
+                    .and_then(|key: Key| records::read(self.paths(), &key));
+                match record {
+                    None => problems.push(problem(path, Fault::DamagedFile)),
+                    Some(record) if record.material.key() != record.key => {
+                        problems.push(problem(path, Fault::ForgedRecord));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    fn check_names(&self, problems: &mut Vec<Problem>) {
+        for file_name in file::names(&self.paths().area("names")) {
+            let path = self.paths().area("names").join(file_name);
+            if name::read_descriptor(&path).is_none() {
+                problems.push(problem(path, Fault::DamagedFile));
+            }
+        }
+    }
+}
+
+fn problem(path: PathBuf, fault: Fault) -> Problem {
+    Problem {
+        path,
+        fault,
+        repaired: false,
+    }
+}

@@ -1,0 +1,206 @@
+//! Everything in the store, read once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::super::file;
+use super::super::image::StoredImage;
+use super::super::layer::{self, DIR, TREE};
+use super::super::paths::Paths;
+use super::super::{dir, name};
+use crate::digest::{DiffId, Digest};
+use crate::image::{Descriptor, Index, Manifest};
+
+/// The longest manifest or index that is looked into, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+/// Indexes of indexes are followed so deep.
+const DEPTH_MAX: u32 = 4;
+
+/// One file, or one directory with all that is in it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Item {
+    pub(super) path: PathBuf,
+    /// Bytes on the disk.
+    pub(super) bytes: u64,
+    /// Seconds since 1970.
+    pub(super) used: i64,
+}
+
+/// A layer and its faces.
+#[derive(Clone, Debug)]
+pub(super) struct LayerItem {
+    /// The directory of its faces; bytes of the tree index.
+    pub(super) faces: Item,
+    /// What the links of its forms point to.
+    pub(super) blobs: BTreeSet<Digest>,
+    /// Its unpacked directory.
+    pub(super) dir: Option<Item>,
+}
+
+/// Everything that matters for sizes and references.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    /// Images with all the blobs that they need.
+    pub(super) images: Vec<(StoredImage, BTreeSet<Digest>)>,
+    pub(super) blobs: BTreeMap<Digest, Item>,
+    pub(super) layers: BTreeMap<DiffId, LayerItem>,
+    /// Resolved names with the blobs that they keep.
+    pub(super) names: Vec<(Item, BTreeSet<Digest>)>,
+    pub(super) contexts: Vec<Item>,
+    pub(super) mounts: Vec<Item>,
+}
+
+impl Inventory {
+    pub(super) fn read(paths: &Paths, images: Vec<StoredImage>) -> Self {
+        let images = images
+            .into_iter()
+            .map(|image| {
+                let blobs = closure(paths, &image.descriptor);
+                (image, blobs)
+            })
+            .collect();
+        let names = items(&paths.area("names"))
+            .into_iter()
+            .map(|item| {
+                let kept = name::read_descriptor(&item.path);
+                let blobs = kept.map(|descriptor| closure(paths, &descriptor));
+                (item, blobs.unwrap_or_default())
+            })
+            .collect();
+        let blobs = items(&paths.blobs()).into_iter();
+        Self {
+            images,
+            names,
+            blobs: blobs
+                .filter_map(|item| Some((digest_of(&item.path)?, item)))
+                .collect(),
+            layers: layers(paths),
+            contexts: items(&paths.area("contexts")),
+            mounts: mounts(&paths.area("mounts")),
+        }
+    }
+
+    /// The blobs that images need.
+    pub(super) fn image_blobs(&self) -> BTreeSet<Digest> {
+        let blobs = self.images.iter().flat_map(|(_, blobs)| blobs);
+        blobs.copied().collect()
+    }
+}
+
+/// All blobs that a descriptor leads to, itself included, whether they are here or not.
+pub(super) fn closure(paths: &Paths, descriptor: &Descriptor) -> BTreeSet<Digest> {
+    let mut found = BTreeSet::new();
+    follow(paths, descriptor, DEPTH_MAX, &mut found);
+    found
+}
+
+fn follow(paths: &Paths, descriptor: &Descriptor, depth: u32, found: &mut BTreeSet<Digest>) {
+    if !found.insert(descriptor.digest) || depth == 0 {
+        return;
+    }
+    let Some(bytes) = file::read(&paths.blob(&descriptor.digest), MANIFEST_BYTES_MAX) else {
+        return;
+    };
+    // Blobs that are neither are layers and configs: they do not parse as these.
+    if let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) {
+        found.insert(manifest.config.digest);
+        found.extend(manifest.layers.iter().map(|layer| layer.digest));
+    } else if let Ok(index) = serde_json::from_slice::<Index>(&bytes) {
+        for manifest in &index.manifests {
+            follow(paths, manifest, depth - 1, found);
+        }
+    }
+}
+
+/// Files of a directory with sizes and ages.
+pub(super) fn items(dir: &Path) -> Vec<Item> {
+    file::names(dir)
+        .into_iter()
+        .filter_map(|name| item(dir.join(name)))
+        .collect()
+}
+
+fn item(path: PathBuf) -> Option<Item> {
+    let metadata = fs::symlink_metadata(&path).ok()?;
+    let (bytes, used) = (metadata.blocks() * 512, metadata.mtime());
+    Some(Item { path, bytes, used })
+}
+
+/// The digest that a file is named by.
+pub(super) fn digest_of(path: &Path) -> Option<Digest> {
+    let name = path.file_name()?.to_str()?;
+    format!("sha256:{name}").parse().ok()
+}
+
+fn layers(paths: &Paths) -> BTreeMap<DiffId, LayerItem> {
+    let mut layers = BTreeMap::new();
+    for faces in items(&paths.area("layers")) {
+        let Some(diff_id) = digest_of(&faces.path) else {
+            continue;
+        };
+        layers.insert(DiffId(diff_id), layer_item(paths, faces));
+    }
+    layers
+}
+
+fn layer_item(paths: &Paths, mut faces: Item) -> LayerItem {
+    let mut blobs = BTreeSet::new();
+    let mut unpacked = None;
+    faces.bytes = 0;
+    for name in file::names(&faces.path) {
+        let path = faces.path.join(&name);
+        match name.as_str() {
+            DIR => unpacked = dir::link_name(&path).map(|name| dir_item(paths, &name)),
+            TREE => faces.bytes += item(path).map_or(0, |item| item.bytes),
+            _ if layer::parse_form(&name).is_some() => blobs.extend(layer::link_digest(&path)),
+            _ => {}
+        }
+    }
+    let dir = unpacked.filter(|dir: &Item| dir.path.exists());
+    LayerItem { faces, blobs, dir }
+}
+
+/// An unpacked directory. Its size is measured once and written beside it.
+fn dir_item(paths: &Paths, name: &str) -> Item {
+    let path = paths.area("dirs").join(name);
+    let known = path.join("size");
+    let measured = file::read(&known, 64)
+        .and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse::<u64>().ok());
+    let bytes = measured.unwrap_or_else(|| {
+        let bytes = tree_bytes(&path);
+        // Only the time of the next measurement depends on it.
+        drop(fs::write(&known, bytes.to_string()));
+        bytes
+    });
+    Item {
+        path,
+        bytes,
+        used: 0,
+    }
+}
+
+fn mounts(dir: &Path) -> Vec<Item> {
+    let mut mounts = items(dir);
+    for mount in &mut mounts {
+        mount.bytes = tree_bytes(&mount.path);
+    }
+    mounts
+}
+
+/// Bytes on the disk of everything below a path; files with several names count once. What may not
+/// be read counts nothing.
+pub(super) fn tree_bytes(path: &Path) -> u64 {
+    let mut linked = BTreeSet::new();
+    let entries = walkdir::WalkDir::new(path).into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|metadata| {
+            metadata.is_dir()
+                || metadata.nlink() == 1
+                || linked.insert((metadata.dev(), metadata.ino()))
+        })
+        .map(|metadata| metadata.blocks() * 512)
+        .sum()
+}
