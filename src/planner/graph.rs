@@ -1,11 +1,15 @@
 //! The instruction DAG.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::clock::Epoch;
 use crate::diagnostic::Span;
 use crate::image::{History, ImageConfig};
+use crate::lint::Base;
 use crate::platform::Platform;
 
-use super::op::Op;
+use super::op::{ImageOp, Op};
 
 /// The number of a step; inputs have smaller numbers than their users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +32,9 @@ pub struct Step {
     pub reads: Vec<StepId>,
     /// What it does.
     pub op: Op,
+    /// The platform of the stage. What a RUN observes of it is in its operation; for the others it
+    /// tells the form of the layer (Windows), and records carry it for people.
+    pub platform: Platform,
     /// The line of the log: `[build 2/3] RUN make`.
     pub name: String,
     /// The instruction in the Dockerfile; images by `--from` have that of their first user.
@@ -60,11 +67,94 @@ pub struct Graph {
     pub steps: Vec<Step>,
     /// One a platform.
     pub targets: Vec<Target>,
+    /// The stages that the targets need, and what checks want to know of the images they stand on;
+    /// `None` for those on nothing, on another stage or on files. With several platforms the first
+    /// one's.
+    pub stages: BTreeMap<StageId, Option<Base>>,
+}
+
+impl Target {
+    /// The part of the history that came with the base image.
+    pub fn base_history(&self) -> &[History] {
+        let own = self.history.len();
+        let all = &self.config.history;
+        &all[..all.len().saturating_sub(own)]
+    }
 }
 
 impl Graph {
     /// The step with this id.
     pub fn step(&self, id: StepId) -> &Step {
         &self.steps[id.0]
+    }
+
+    /// The steps whose file systems lie on one another up to `id`, bottom first.
+    pub fn chain(&self, id: StepId) -> Vec<StepId> {
+        let mut chain = vec![id];
+        let mut next = self.step(id).base;
+        while let Some(id) = next {
+            chain.push(id);
+            next = self.step(id).base;
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// The image at the bottom of the chain of `id`; `None` if it is scratch.
+    pub fn image_below(&self, id: StepId) -> Option<&ImageOp> {
+        let mut step = self.step(id);
+        while let Some(base) = step.base {
+            step = self.step(base);
+        }
+        match &step.op {
+            Op::Image(image) => Some(image),
+            _ => None,
+        }
+    }
+}
+
+/// Collects steps; equal ones, of whatever stage or platform, become one.
+#[derive(Debug, Default)]
+pub(crate) struct GraphBuilder {
+    graph: Graph,
+    known: BTreeMap<u64, Vec<StepId>>,
+}
+
+impl GraphBuilder {
+    /// Adds a step whose number is still to be given, or finds the one that does the same. The
+    /// first user gives name, place and platform.
+    pub(crate) fn add(&mut self, mut step: Step) -> StepId {
+        let mut hasher = DefaultHasher::new();
+        (&step.base, &step.reads, step.epoch, step.no_cache).hash(&mut hasher);
+        step.op.hash(&mut hasher);
+        let candidates = self.known.entry(hasher.finish()).or_default();
+        let steps = &self.graph.steps;
+        let same = |id: &&StepId| {
+            let known = &steps[id.0];
+            (&known.base, &known.reads, known.epoch, known.no_cache)
+                == (&step.base, &step.reads, step.epoch, step.no_cache)
+                && known.op == step.op
+        };
+        if let Some(known) = candidates.iter().find(same) {
+            return *known;
+        }
+        let id = StepId(steps.len());
+        candidates.push(id);
+        step.id = id;
+        self.graph.steps.push(step);
+        id
+    }
+
+    /// Notes that a stage is needed, and what it stands on.
+    pub(crate) fn stage(&mut self, id: StageId, base: Option<Base>) {
+        self.graph.stages.entry(id).or_insert(base);
+    }
+
+    /// The graph of these targets.
+    pub(crate) fn finish(self, targets: Vec<Target>) -> Graph {
+        Graph {
+            targets,
+            ..self.graph
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a step does: words expanded, names resolved, nothing of the Dockerfile's notation left.
 
+use std::hash::{Hash, Hasher};
+
 use crate::digest::{ContentDigest, Digest};
 use crate::image::ImageConfig;
 use crate::platform::Platform;
@@ -38,13 +40,30 @@ pub struct ImageOp {
     pub layers: Vec<BaseLayer>,
 }
 
+/// The host name that commands see unless told otherwise; BuildKit's.
+pub const HOSTNAME: &str = "buildkitsandbox";
+
+impl Hash for Op {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Scratch => {}
+            // Equal operations have equal names and manifests; a config has no hash of its own.
+            Self::Image(image) => (&image.name, image.manifest).hash(state),
+            Self::Run(run) => run.hash(state),
+            Self::Copy(copy) => copy.hash(state),
+            Self::Workdir(workdir) => workdir.hash(state),
+        }
+    }
+}
+
 /// RUN.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RunOp {
     /// The command line: the shell with the text as its last argument, or the exec form.
     pub args: Vec<String>,
     /// The script of a `RUN <<EOF` whose body starts with `#!`; run through a hidden mount.
-    /// `args` then holds only its (fixed) path.
+    /// `args` then holds only its path, `/dev/pipes/` and the heredoc's name.
     pub script: Option<String>,
     /// The environment in order: image ENV overlaid with visible ARGs; without proxies.
     pub env: Vec<(String, String)>,
@@ -56,8 +75,12 @@ pub struct RunOp {
     pub user: String,
     /// `--mount`, expanded and checked, in order.
     pub mounts: Vec<RunMount>,
-    /// `--network`
+    /// `--network`, or the network of the whole build.
     pub network: Network,
+    /// The names of `--add-host`, sorted; their addresses are the machine's business and in no key.
+    pub hosts: Vec<String>,
+    /// The host name: `buildkitsandbox`, or `--build-arg BUILDKIT_SANDBOX_HOSTNAME`.
+    pub hostname: String,
     /// `--security`
     pub security: Security,
     /// `--device`, in order.
@@ -66,8 +89,24 @@ pub struct RunOp {
     pub platform: Platform,
 }
 
+impl RunOp {
+    /// Where the mounts that show files take them from.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let shown = self.mounts.iter().filter_map(RunMount::shown);
+        shown.map(|(from, _)| from)
+    }
+
+    /// The names of the contexts that its mounts show.
+    pub fn contexts(&self) -> impl Iterator<Item = &str> {
+        self.sources().filter_map(|source| match source {
+            Source::Context(name) => Some(name.as_str()),
+            Source::Step(_) => None,
+        })
+    }
+}
+
 /// The network of a RUN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Network {
     /// As the builder was told for the whole build.
     #[default]
@@ -79,7 +118,7 @@ pub enum Network {
 }
 
 /// How tightly a RUN is held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Security {
     /// Docker's default sandbox.
     #[default]
@@ -89,7 +128,7 @@ pub enum Security {
 }
 
 /// One `--mount` of a RUN. Targets are absolute and cleaned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RunMount {
     /// Files of the context, a stage or an image.
     Bind {
@@ -162,8 +201,25 @@ pub enum RunMount {
     },
 }
 
+impl RunMount {
+    /// The files that the mount shows or starts with: from where, and what below it.
+    pub fn shown(&self) -> Option<(&Source, &str)> {
+        match self {
+            Self::Bind { from, source, .. }
+            | Self::Cache {
+                seed: Some((from, source)),
+                ..
+            } => Some((from, source)),
+            Self::Cache { seed: None, .. }
+            | Self::Tmpfs { .. }
+            | Self::Secret { .. }
+            | Self::Ssh { .. } => None,
+        }
+    }
+}
+
 /// Who may use a cache mount at the same time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// All at once.
     #[default]
@@ -175,7 +231,7 @@ pub enum Sharing {
 }
 
 /// Where files come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The main context (empty name) or a named one that is a directory of files.
     Context(String),
@@ -184,7 +240,7 @@ pub enum Source {
 }
 
 /// COPY and ADD.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CopyOp {
     /// Where paths come from.
     pub from: Source,
@@ -209,7 +265,7 @@ pub struct CopyOp {
 }
 
 /// One source of a COPY or ADD.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CopyInput {
     /// A path or pattern below `from`, cleaned, relative, without leading slash; `/./` pivot of
     /// `--parents` kept.
@@ -240,7 +296,7 @@ pub enum CopyInput {
 }
 
 /// Archive extraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unpack {
     /// COPY, and `ADD --unpack=false`.
     Never,
@@ -251,7 +307,7 @@ pub enum Unpack {
 }
 
 /// `--chmod`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Chmod {
     /// Octal.
     Octal(u32),
@@ -260,7 +316,7 @@ pub enum Chmod {
 }
 
 /// WORKDIR's effect on the file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WorkdirOp {
     /// Absolute, cleaned.
     pub path: String,
