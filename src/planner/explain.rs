@@ -29,7 +29,7 @@ pub struct Explanation {
 pub fn explain(plan: &Plan, cache: &dyn CacheProbe) -> Vec<Explanation> {
     let missed = plan.graph.steps.iter().filter(|step| {
         let planned = &plan.steps[step.id.0];
-        planned.needed && matches!(planned.verdict, Verdict::Build | Verdict::Undetermined)
+        matches!(planned.verdict, Verdict::Build | Verdict::Undetermined)
     });
     missed
         .map(|step| Explanation {

@@ -63,7 +63,7 @@ pub struct RunOp {
     /// The command line: the shell with the text as its last argument, or the exec form.
     pub args: Vec<String>,
     /// The script of a `RUN <<EOF` whose body starts with `#!`; run through a hidden mount.
-    /// `args` then holds only its (fixed) path.
+    /// `args` then holds only its path, `/dev/pipes/` and the heredoc's name.
     pub script: Option<String>,
     /// The environment in order: image ENV overlaid with visible ARGs; without proxies.
     pub env: Vec<(String, String)>,

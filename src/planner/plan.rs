@@ -24,9 +24,13 @@ pub struct PlannedStep {
     pub selections: Selections,
     /// What the cache says.
     pub verdict: Verdict,
-    /// Whether its layer or its files are needed: the chains of the targets, and what steps that
-    /// are not cached read. The rest of the graph needs no look.
-    pub needed: bool,
+}
+
+impl PlannedStep {
+    /// Whether its layer or its files are needed: by a target, or by a step that is not cached.
+    pub fn is_needed(&self) -> bool {
+        self.verdict != Verdict::Unneeded
+    }
 }
 
 /// A graph and what the cache says of each step.
@@ -48,7 +52,7 @@ impl Plan {
     pub fn text(&self, explanations: &[Explanation]) -> String {
         let mut text = String::new();
         for (step, planned) in self.graph.steps.iter().zip(&self.steps) {
-            if !planned.needed {
+            if !planned.is_needed() {
                 continue;
             }
             line(
@@ -68,17 +72,17 @@ impl Plan {
             );
         }
         let count = |wanted: &str| {
-            let of = |planned: &&PlannedStep| planned.needed && word(&planned.verdict) == wanted;
+            let of = |planned: &&PlannedStep| word(&planned.verdict) == wanted;
             self.steps.iter().filter(of).count()
         };
-        let skipped = self.steps.iter().filter(|planned| !planned.needed).count();
         line(
             &mut text,
             format_args!(
-                "{} cached, {} to build, {} undetermined, {skipped} not needed",
+                "{} cached, {} to build, {} undetermined, {} not needed",
                 count("cached"),
                 count("build"),
                 count("undetermined"),
+                count("unneeded"),
             ),
         );
         text
@@ -104,7 +108,6 @@ impl Plan {
                     "reads": step.reads.iter().map(|read| read.0).collect::<Vec<_>>(),
                     "contexts": contexts(&step.op),
                     "verdict": word(&planned.verdict),
-                    "needed": planned.needed,
                     "key": planned.key.to_string(),
                     "material": planned.material,
                     "reasons": reasons.map(|found| &found.reasons),
@@ -133,7 +136,7 @@ impl Plan {
         for (step, planned) in self.graph.steps.iter().zip(&self.steps) {
             let label = step.name.replace('\\', "\\\\").replace('"', "\\\"");
             let label = label.replace(['\n', '\r'], " ");
-            let (id, color) = (step.id.0, color(planned));
+            let (id, color) = (step.id.0, color(&planned.verdict));
             line(
                 &mut text,
                 format_args!("  s{id} [label=\"{label}\", fillcolor=\"{color}\"];"),
@@ -161,7 +164,7 @@ impl Plan {
     pub fn mermaid(&self) -> String {
         let mut text = "flowchart BT\n".to_owned();
         for (step, planned) in self.graph.steps.iter().zip(&self.steps) {
-            let (id, class) = (step.id.0, class(planned));
+            let (id, class) = (step.id.0, word(&planned.verdict));
             let label = mermaid_label(&step.name);
             line(&mut text, format_args!("  s{id}[\"{label}\"]:::{class}"));
             for (input, style) in inputs(step) {
@@ -189,25 +192,18 @@ const COLORS: [(&str, &str); 5] = [
     ("cached", "#c8e6c9"),
     ("build", "#ffcc80"),
     ("undetermined", "#fff59d"),
-    ("skipped", "#ffffff"),
+    ("unneeded", "#ffffff"),
 ];
 
-fn class(planned: &PlannedStep) -> &'static str {
-    if planned.needed {
-        word(&planned.verdict)
-    } else {
-        "skipped"
-    }
-}
-
-fn color(planned: &PlannedStep) -> &'static str {
-    let class = class(planned);
-    let found = COLORS.iter().find(|(name, _)| *name == class);
+fn color(verdict: &Verdict) -> &'static str {
+    let name = word(verdict);
+    let found = COLORS.iter().find(|(known, _)| *known == name);
     found.map_or("#ffffff", |(_, color)| color)
 }
 
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
+        Verdict::Unneeded => "unneeded",
         Verdict::Given => "given",
         Verdict::Cached(_) => "cached",
         Verdict::Build => "build",

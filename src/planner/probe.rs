@@ -1,6 +1,6 @@
 //! Asks the cache about every step of a graph, without running anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cache::{Key, Material, Record};
 use crate::diagnostic::SourceFile;
@@ -17,6 +17,9 @@ use super::ports::{CacheProbe, ContextProbe, Wanted};
 /// What is known about a step before anything runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
+    /// Nobody needs it: it is not below a target, and what reads it is cached. The cache was not
+    /// asked.
+    Unneeded,
     /// Scratch or an image: nothing has to be made.
     Given,
     /// Its result is known.
@@ -34,8 +37,9 @@ impl Verdict {
     }
 }
 
-/// Computes all definition keys of `graph` and asks the cache. Contexts are asked for the digests
-/// of what the steps take, all at once; the cache for all keys, at once.
+/// Computes all definition keys of `graph` and asks the cache about what is needed. Contexts are
+/// asked for the digests of what the steps take, all at once; the cache in waves: one for the
+/// chains of the targets, another for what their misses read, and so on.
 pub fn plan(
     graph: Graph,
     source: &SourceFile,
@@ -50,31 +54,26 @@ pub fn plan(
         keys.push(material.key());
         materials.push(material);
     }
-    let records = look_up(&graph, &keys, cache);
     let prober = Prober {
         graph: &graph,
+        keys: &keys,
         materials: &materials,
         selections: &selections,
         stale: stale(&graph),
         cache,
     };
-    let verdicts = prober.verdicts(records);
-    let needed = needed(&graph, &verdicts);
+    let verdicts = prober.verdicts();
     let steps = keys
         .into_iter()
         .zip(materials)
         .zip(selections)
         .zip(verdicts)
-        .enumerate()
-        .map(
-            |(index, (((key, material), selections), verdict))| PlannedStep {
-                key,
-                material,
-                selections,
-                verdict,
-                needed: needed.contains(&StepId(index)),
-            },
-        )
+        .map(|(((key, material), selections), verdict)| PlannedStep {
+            key,
+            material,
+            selections,
+            verdict,
+        })
         .collect();
     Ok(Plan { graph, steps })
 }
@@ -148,23 +147,6 @@ fn shown_context(mount: &RunMount) -> Option<(&str, &str)> {
     }
 }
 
-/// The records of all steps that may use one.
-fn look_up(graph: &Graph, keys: &[Key], cache: &dyn CacheProbe) -> Vec<Option<Record>> {
-    let asks = |step: &&Step| !step.no_cache && !matches!(step.op, Op::Scratch | Op::Image(_));
-    let asking: Vec<StepId> = graph
-        .steps
-        .iter()
-        .filter(asks)
-        .map(|step| step.id)
-        .collect();
-    let wanted: Vec<Key> = asking.iter().map(|id| keys[id.0]).collect();
-    let mut records = vec![None; graph.steps.len()];
-    for (id, record) in asking.into_iter().zip(cache.probe_all(&wanted)) {
-        records[id.0] = record;
-    }
-    records
-}
-
 /// For each step whether it uses something that is rebuilt because the user said so: then its
 /// definition proves nothing.
 fn stale(graph: &Graph) -> Vec<bool> {
@@ -180,6 +162,7 @@ fn stale(graph: &Graph) -> Vec<bool> {
 
 struct Prober<'p> {
     graph: &'p Graph,
+    keys: &'p [Key],
     materials: &'p [Material],
     selections: &'p [Selections],
     stale: Vec<bool>,
@@ -187,13 +170,52 @@ struct Prober<'p> {
 }
 
 impl Prober<'_> {
-    fn verdicts(&self, records: Vec<Option<Record>>) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = Vec::with_capacity(records.len());
-        for (step, record) in self.graph.steps.iter().zip(records) {
-            let verdict = self.verdict(step, record, &verdicts);
-            verdicts.push(verdict);
+    fn verdicts(&self) -> Vec<Verdict> {
+        let mut verdicts = vec![Verdict::Unneeded; self.graph.steps.len()];
+        let ends = self.graph.targets.iter().map(|target| target.step);
+        let mut wave = self.chains(ends, &verdicts);
+        while !wave.is_empty() {
+            let mut records = self.look_up(&wave);
+            // Bases have smaller numbers, so they are decided first.
+            for id in &wave {
+                let step = self.graph.step(*id);
+                verdicts[id.0] = self.verdict(step, records.remove(id), &verdicts);
+            }
+            let missed = wave.iter().filter(|id| !verdicts[id.0].is_known());
+            let reads = missed.flat_map(|id| &self.graph.step(*id).reads);
+            wave = self.chains(reads.copied(), &verdicts);
         }
         verdicts
+    }
+
+    /// The steps up to these ends about which nothing is said yet.
+    fn chains(&self, ends: impl Iterator<Item = StepId>, verdicts: &[Verdict]) -> BTreeSet<StepId> {
+        let mut steps = BTreeSet::new();
+        for end in ends {
+            let mut next = Some(end);
+            while let Some(id) = next.filter(|id| verdicts[id.0] == Verdict::Unneeded) {
+                if !steps.insert(id) {
+                    break;
+                }
+                next = self.graph.step(id).base;
+            }
+        }
+        steps
+    }
+
+    /// The records of those that may use one.
+    fn look_up(&self, wave: &BTreeSet<StepId>) -> BTreeMap<StepId, Record> {
+        let asks = |id: &&StepId| {
+            let step = self.graph.step(**id);
+            !step.no_cache && !matches!(step.op, Op::Scratch | Op::Image(_))
+        };
+        let asking: Vec<StepId> = wave.iter().filter(asks).copied().collect();
+        let wanted: Vec<Key> = asking.iter().map(|id| self.keys[id.0]).collect();
+        let found = self.cache.probe_all(&wanted);
+        let pairs = asking.into_iter().zip(found);
+        pairs
+            .filter_map(|(id, record)| Some((id, record?)))
+            .collect()
     }
 
     fn verdict(&self, step: &Step, record: Option<Record>, earlier: &[Verdict]) -> Verdict {
@@ -264,21 +286,4 @@ impl Prober<'_> {
 /// Whether a step's layer does not depend on what is below.
 fn ignores_base(step: &Step) -> bool {
     matches!(&step.op, Op::Copy(copy) if copy.link)
-}
-
-/// The steps whose layers or files somebody needs: the chains of the targets, and what steps that
-/// are not cached read.
-fn needed(graph: &Graph, verdicts: &[Verdict]) -> BTreeSet<StepId> {
-    let mut needed = BTreeSet::new();
-    let mut open: Vec<StepId> = graph.targets.iter().map(|target| target.step).collect();
-    while let Some(id) = open.pop() {
-        if needed.insert(id) {
-            let step = graph.step(id);
-            open.extend(step.base);
-            if !verdicts[id.0].is_known() {
-                open.extend(&step.reads);
-            }
-        }
-    }
-    needed
 }

@@ -37,6 +37,16 @@ fn a_built_project_needs_nothing_but_its_last_stage() {
 }
 
 #[test]
+fn the_cache_is_not_asked_about_what_nobody_needs() {
+    let project = project(FILE).build();
+    *project.world.probed.lock().unwrap() = 0;
+    let plan = project.plan();
+    assert_eq!(*project.world.probed.lock().unwrap(), 3);
+    let make = step(&plan.graph, "RUN make").id;
+    assert!(!plan.step(make).is_needed());
+}
+
+#[test]
 fn a_changed_source_file_leaves_what_follows_undetermined() {
     let project = project(FILE).build().file("src", "changed");
     assert_eq!(

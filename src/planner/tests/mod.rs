@@ -53,6 +53,7 @@ pub(super) struct FakeWorld {
     /// What files hold, by context and path; everything else holds its own name.
     files: BTreeMap<String, String>,
     asked: Mutex<Vec<String>>,
+    probed: Mutex<usize>,
     records: Mutex<BTreeMap<Key, Record>>,
     operations: Mutex<Vec<(Key, Record)>>,
 }
@@ -231,10 +232,9 @@ impl Project {
         let plan = self.plan();
         let steps = plan.graph.steps.iter().zip(&plan.steps);
         steps
-            .filter(|(_, planned)| planned.needed)
             .filter_map(|(step, planned)| {
                 let word = match planned.verdict {
-                    Verdict::Given => return None,
+                    Verdict::Unneeded | Verdict::Given => return None,
                     Verdict::Cached(_) => "cached",
                     Verdict::Build => "build",
                     Verdict::Undetermined => "undetermined",
@@ -437,6 +437,7 @@ impl ContextProbe for FakeWorld {
 
 impl CacheProbe for FakeWorld {
     fn probe(&self, key: &Key) -> Option<Record> {
+        *self.probed.lock().unwrap() += 1;
         self.records.lock().unwrap().get(key).cloned()
     }
 
