@@ -60,6 +60,8 @@ pub struct BuildRequest {
     pub epoch: EpochSpec,
     /// Proxy variables of the environment and of Docker's config: given to RUN, in no key.
     pub proxies: Vec<(String, String)>,
+    /// The environment that `git` may see of: PATH, proxies, certificates, the ssh agent.
+    pub environment: Vec<(String, String)>,
     /// How to reach registries.
     pub registry: RegistryOptions,
     /// `--explain`

@@ -107,6 +107,18 @@ pub fn pass_on_to_main_thread() {
     PASS_ON.store(true, Ordering::SeqCst);
 }
 
+/// Ends the process at once, as the second signal does: for a first one whose work does not end.
+pub fn end_process(signal: Signal) -> ! {
+    // SAFETY: `_exit` takes any number; no code of this process runs after it.
+    #[expect(
+        unsafe_code,
+        reason = "nix has no _exit, and exit would wait for what is stuck"
+    )]
+    unsafe {
+        libc::_exit(exit_code(signal as libc::c_int))
+    }
+}
+
 impl StopRequest {
     /// Waits for the signal.
     pub fn wait(mut self) -> io::Result<Signal> {

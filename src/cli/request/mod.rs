@@ -82,6 +82,7 @@ pub fn build(
         allow: args.allow.iter().cloned().collect(),
         epoch,
         proxies: docker_config::proxies(environment)?,
+        environment: environment.for_git(),
         registry: rooms::registry(&args.registry, environment)?,
         explain: args.explain,
     };
