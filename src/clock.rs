@@ -105,6 +105,19 @@ pub fn since_1970() -> Duration {
         .unwrap_or(Duration::ZERO)
 }
 
+/// Returns the wall clock in nanoseconds since 1970; only to compare with the time stamps of file
+/// systems (is this file so new that it may change again within one tick?).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the clock"
+)]
+pub fn now_ns() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// A running stopwatch.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

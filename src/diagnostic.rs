@@ -169,10 +169,12 @@ impl Diagnostic {
 }
 
 /// The candidate nearest to `word` by edit distance, if it is near enough to be meant (at most a
-/// third of the word's letters, at least one, differ; case does not count).
+/// third of the word's letters differ, two in a short word as in git, one in a word of less than
+/// three; case does not count).
 pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
-    let limit = (lower.chars().count() / 3).max(1);
+    let letters = lower.chars().count();
+    let limit = (letters / 3).max(if letters < 3 { 1 } else { 2 });
     candidates
         .into_iter()
         .map(|candidate| (edit_distance(&lower, &candidate.to_lowercase()), candidate))

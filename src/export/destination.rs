@@ -67,7 +67,11 @@ mod tests {
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/out.tar");
-        write_file(&path, |out| Ok(out.write_all(b"old").unwrap())).unwrap();
+        write_file(&path, |out| {
+            out.write_all(b"old").unwrap();
+            Ok(())
+        })
+        .unwrap();
         let result = write_file(&path, |out| {
             out.write_all(b"half").unwrap();
             Err(ExportError::Stream {
@@ -82,7 +86,8 @@ mod tests {
     #[test]
     fn a_device_stays_a_device() {
         write_file(Path::new("/dev/null"), |out| {
-            Ok(out.write_all(b"x").unwrap())
+            out.write_all(b"x").unwrap();
+            Ok(())
         })
         .unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());

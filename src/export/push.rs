@@ -10,13 +10,15 @@ use super::error::ExportError;
 use super::set::{Document, ExportSet};
 use super::source::BlobSource;
 use crate::digest::{Digest, VerifiedReader};
-use crate::event::Activity;
+use crate::event::{Activity, Event, Reporter, Vertex};
 use crate::image::Descriptor;
 use crate::reference::Reference;
 use crate::registry::{Client, Pushed, RegistryError};
 
 /// Requests that are under way at one time. They wait, they do not compute.
 const PARALLEL_MAX: usize = 8;
+/// How many bytes are sent between two reports.
+const REPORT_BYTES: u64 = 1 << 20;
 
 /// How to push.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,12 +155,23 @@ impl Push<'_> {
     }
 
     fn layer(&self, target: &Reference, layer: &Descriptor) -> Result<(), Failure> {
-        let part = format!("pushing layer {}", layer.digest.short());
+        let part = format!("pushing layer sha256:{}", layer.digest.short());
         let candidate = self.blobs.mount_candidate(&layer.digest, target);
         let open = || {
             // Our own store may be damaged too; the registry is not told a wrong digest.
             let reader = VerifiedReader::new(self.blobs.open(layer)?, layer.digest, layer.size);
-            Ok(Box::new(reader) as Box<dyn Read + Send>)
+            let Some(activity) = self.options.activity else {
+                return Ok(Box::new(reader) as Box<dyn Read + Send>);
+            };
+            Ok(Box::new(Counted {
+                inner: reader,
+                reporter: activity.reporter().clone(),
+                vertex: activity.vertex(),
+                part: part.clone(),
+                count: 0,
+                reported: 0,
+                total: layer.size,
+            }) as Box<dyn Read + Send>)
         };
         let pushed = self
             .client
@@ -226,6 +239,35 @@ impl Push<'_> {
             Pushed::Mounted => summary.mounted += 1,
             Pushed::Uploaded => summary.uploaded += 1,
         });
+    }
+}
+
+/// A layer on its way out, reporting how far it is.
+struct Counted<R> {
+    inner: R,
+    reporter: Reporter,
+    vertex: Vertex,
+    part: String,
+    count: u64,
+    reported: u64,
+    total: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count += count as u64;
+        if self.count - self.reported >= REPORT_BYTES {
+            self.reported = self.count;
+            self.reporter.send(Event::Progress {
+                vertex: self.vertex,
+                part: self.part.clone(),
+                current: self.count,
+                total: Some(self.total),
+                done: false,
+            });
+        }
+        Ok(count)
     }
 }
 

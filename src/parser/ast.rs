@@ -58,6 +58,17 @@ pub struct Instruction {
     pub empty_continuation: Option<Span>,
 }
 
+impl Instruction {
+    /// What the comments above say about `name` (a stage, an argument): the rest of the first line
+    /// that starts with the name and a blank. For outlines and lists of targets.
+    pub fn description(&self, name: &str) -> Option<&str> {
+        self.comments.iter().find_map(|comment| {
+            let rest = comment.value.strip_prefix(name)?;
+            rest.strip_prefix(' ')
+        })
+    }
+}
+
 /// What an instruction says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {

@@ -11,7 +11,7 @@ use super::heredoc::{self, Marker};
 use super::instruction::{self, Line};
 use super::limit;
 use super::lines::{Lines, Logical};
-use super::problem::{self, Problems};
+use super::problem::{self, Problems, Wrong};
 
 /// Takes the bytes of a Dockerfile as text.
 ///
@@ -83,7 +83,7 @@ pub fn parse_trigger(name: &str, text: &str) -> (Dockerfile, Vec<Diagnostic>) {
             "onbuild trigger should be a single expression",
         )),
     };
-    parser.problems.extend(wrong.map(|problem| *problem));
+    parser.problems.extend(wrong.map(Wrong::diagnostic));
     parser.finish()
 }
 
@@ -162,7 +162,7 @@ impl<'a> Parser<'a> {
         let Some(statement) = statement else {
             let span = logical.whole();
             let error = problems.error("syntax", span, "dockerfile parse error");
-            self.problems.push(*error);
+            self.problems.push(error.diagnostic());
             return error_instruction(&logical, comments);
         };
         let markers = if instruction::takes_heredocs(&statement) {
@@ -181,14 +181,14 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        self.charge(&statement);
+        self.charge(&statement, heredocs.len());
         let line = Line {
             problems,
             heredocs,
             end,
         };
         let (mut instruction, problem) = line.instruction(&statement);
-        self.problems.extend(problem.map(|problem| *problem));
+        self.problems.extend(problem.map(Wrong::diagnostic));
         instruction.comments = comments;
         instruction.empty_continuation = logical.empty_continuation;
         instruction
@@ -196,12 +196,13 @@ impl<'a> Parser<'a> {
 
     fn unterminated(&mut self, marker: &Marker) {
         let problem = Problems::new(self.source).unterminated_heredoc(marker.span, &marker.name);
-        self.problems.push(*problem);
+        self.problems.push(problem.diagnostic());
     }
 
     /// Counts the words of an instruction against the limit of the file.
-    fn charge(&mut self, statement: &Node<'_>) {
-        self.words = self.words.saturating_sub(statement.children().count());
+    fn charge(&mut self, statement: &Node<'_>, heredocs: usize) {
+        let words = statement.children().count() + heredocs;
+        self.words = self.words.saturating_sub(words);
     }
 }
 
@@ -224,13 +225,15 @@ fn check_stages(file: &Dockerfile, found: &mut Vec<Diagnostic>) {
     let problems = Problems::new(&file.source);
     if file.instructions.is_empty() {
         if found.is_empty() {
-            let message = match file.source.text.is_empty() {
-                true => "the Dockerfile cannot be empty",
-                false => "file with no instructions",
+            let message = if file.source.text.is_empty() {
+                "the Dockerfile cannot be empty"
+            } else {
+                "file with no instructions"
             };
             let help = "start with `FROM image`";
             let at = ("empty-dockerfile", Span::default());
-            found.push(*problems.error_with_help(at, message, help));
+            let wrong = problems.error_with_help(at, message, help);
+            found.push(wrong.diagnostic());
         }
         return;
     }
@@ -245,21 +248,23 @@ fn check_stages(file: &Dockerfile, found: &mut Vec<Diagnostic>) {
             Command::Arg(_) => {}
             Command::Error => return,
             _ => {
-                found.push(*problems.error_with_help(
+                let wrong = problems.error_with_help(
                     ("no-stage-yet", instruction.keyword.span),
                     "no build stage in current context",
                     "put `FROM image` before it",
-                ));
+                );
+                found.push(wrong.diagnostic());
                 return;
             }
         }
     }
     if !has_stage && found.is_empty() {
         let last = file.instructions.last().map(|last| last.span);
-        found.push(*problems.error_with_help(
+        let wrong = problems.error_with_help(
             ("no-stages", last.unwrap_or_default()),
             "dockerfile contains no stages to build",
             "add `FROM image`",
-        ));
+        );
+        found.push(wrong.diagnostic());
     }
 }

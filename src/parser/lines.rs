@@ -58,6 +58,22 @@ impl Logical {
         }
     }
 
+    /// Removes blanks from both ends of the joined text.
+    fn trim(&mut self) {
+        self.text.truncate(self.text.trim_end().len());
+        let shown = &self.text[1..];
+        let blanks = shown.len() - shown.trim_start().len();
+        if blanks > 0 {
+            let first = self.original(1 + blanks);
+            self.text.drain(1..=blanks);
+            self.pieces.retain_mut(|(joined, _)| {
+                *joined = joined.saturating_sub(blanks);
+                *joined > 1
+            });
+            self.pieces.insert(0, (1, first));
+        }
+    }
+
     fn push(&mut self, piece: &str, original: usize) {
         if !piece.is_empty() {
             self.pieces.push((self.text.len(), original));
@@ -140,7 +156,7 @@ impl<'a> Lines<'a> {
             if goes_on {
                 self.join(&mut logical, problems);
             }
-            self.trim(&mut logical);
+            logical.trim();
             if logical.shown().is_empty() {
                 continue;
             }
@@ -178,22 +194,6 @@ impl<'a> Lines<'a> {
         match line.trim_end_matches([' ', '\t']).strip_suffix(self.escape) {
             Some(piece) if !piece.ends_with(self.escape) => (piece, true),
             _ => (line, false),
-        }
-    }
-
-    /// Removes blanks from both ends of the joined text.
-    fn trim(&self, logical: &mut Logical) {
-        logical.text.truncate(logical.text.trim_end().len());
-        let shown = &logical.text[1..];
-        let blanks = shown.len() - shown.trim_start().len();
-        if blanks > 0 {
-            let first = logical.original(1 + blanks);
-            logical.text.drain(1..=blanks);
-            logical.pieces.retain_mut(|(joined, _)| {
-                *joined = joined.saturating_sub(blanks);
-                *joined > 1
-            });
-            logical.pieces.insert(0, (1, first));
         }
     }
 

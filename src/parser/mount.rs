@@ -47,12 +47,12 @@ pub(super) fn mount(value: &Word, problems: &Problems<'_>) -> Parsed<Mount> {
         fields: Vec::with_capacity(fields.len()),
     };
     for field in fields {
-        let place = |from: usize, to: usize| match exact && !field.quoted {
-            true => Span::new(
-                value.span.start + field.at + from,
-                value.span.start + field.at + to,
-            ),
-            false => value.span,
+        let place = |from: usize, to: usize| {
+            if !exact || field.quoted {
+                return value.span;
+            }
+            let start = value.span.start + field.at;
+            Span::new(start + from, start + to)
         };
         let all = field.text.len();
         let (key, text) = match field.text.split_once('=') {
@@ -146,17 +146,16 @@ pub fn split(record: &str) -> Result<Vec<Field>, CsvError> {
     let mut at = 0;
     loop {
         let rest = &record[at..];
-        let (field, length) = match rest.strip_prefix('"') {
-            Some(inside) => quoted(inside, at)?,
-            None => {
-                let length = rest.find(',').unwrap_or(rest.len());
-                if let Some(quote) = rest[..length].find('"') {
-                    return Err(CsvError::BareQuote(at + quote + 1));
-                }
-                let text = rest[..length].to_owned();
-                let quoted = false;
-                (Field { text, at, quoted }, length)
+        let (field, length) = if let Some(inside) = rest.strip_prefix('"') {
+            quoted(inside, at)?
+        } else {
+            let length = rest.find(',').unwrap_or(rest.len());
+            if let Some(quote) = rest[..length].find('"') {
+                return Err(CsvError::BareQuote(at + quote + 1));
             }
+            let text = rest[..length].to_owned();
+            let quoted = false;
+            (Field { text, at, quoted }, length)
         };
         fields.push(field);
         at += length;

@@ -29,10 +29,21 @@ pub(super) const INSTRUCTIONS: [&str; 18] = [
 ];
 
 /// The result of reading one thing: it, or the one error that stands for it.
-pub(super) type Parsed<T> = Result<T, Box<Diagnostic>>;
+pub(super) type Parsed<T> = Result<T, Wrong>;
+
+/// The diagnostic of an instruction that is wrong; boxed, because results are passed a lot.
+#[derive(Debug)]
+pub(super) struct Wrong(Box<Diagnostic>);
+
+impl Wrong {
+    /// The diagnostic.
+    pub(super) fn diagnostic(self) -> Diagnostic {
+        *self.0
+    }
+}
 
 /// Makes the diagnostics of one file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Problems<'a> {
     source: &'a Arc<SourceFile>,
 }
@@ -49,8 +60,13 @@ impl<'a> Problems<'a> {
         code: &'static str,
         span: Span,
         message: impl Into<String>,
-    ) -> Box<Diagnostic> {
-        Box::new(Diagnostic::error(code, self.source, span, message))
+    ) -> Wrong {
+        Wrong(Box::new(Diagnostic::error(
+            code,
+            self.source,
+            span,
+            message,
+        )))
     }
 
     /// An error with its remedy.
@@ -59,8 +75,10 @@ impl<'a> Problems<'a> {
         (code, span): (&'static str, Span),
         message: impl Into<String>,
         help: impl Into<String>,
-    ) -> Box<Diagnostic> {
-        Box::new(Diagnostic::error(code, self.source, span, message).help(help))
+    ) -> Wrong {
+        Wrong(Box::new(
+            Diagnostic::error(code, self.source, span, message).help(help),
+        ))
     }
 
     /// An error about a word that is none of `known`; suggests the nearest.
@@ -70,22 +88,24 @@ impl<'a> Problems<'a> {
         message: String,
         word: &str,
         known: &[&'static str],
-    ) -> Box<Diagnostic> {
+    ) -> Wrong {
         let help = match suggest(word, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => "this instruction has no flags".to_owned(),
             None => format!("use one of {}", known.join(", ")),
         };
-        Box::new(Diagnostic::error(code, self.source, span, message).help(help))
+        Wrong(Box::new(
+            Diagnostic::error(code, self.source, span, message).help(help),
+        ))
     }
 
     /// `X requires …`.
-    pub(super) fn arguments(&self, span: Span, message: impl Into<String>) -> Box<Diagnostic> {
+    pub(super) fn arguments(&self, span: Span, message: impl Into<String>) -> Wrong {
         self.error("wrong-arguments", span, message)
     }
 
     /// No instruction has this name.
-    pub(super) fn unknown_instruction(&self, span: Span, keyword: &str) -> Box<Diagnostic> {
+    pub(super) fn unknown_instruction(&self, span: Span, keyword: &str) -> Wrong {
         let message = format!("unknown instruction: {keyword}");
         match suggest(keyword, INSTRUCTIONS) {
             Some(near) => self.error_with_help(
@@ -102,7 +122,7 @@ impl<'a> Problems<'a> {
     }
 
     /// A here-document without an end.
-    pub(super) fn unterminated_heredoc(&self, marker: Span, name: &str) -> Box<Diagnostic> {
+    pub(super) fn unterminated_heredoc(&self, marker: Span, name: &str) -> Wrong {
         self.error_with_help(
             ("unterminated-heredoc", marker),
             "unterminated heredoc",

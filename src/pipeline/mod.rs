@@ -1,5 +1,134 @@
 //! The street as one readable function: request in, images out.
+//!
+//! Only this room sees both what the user asked for and all the rooms that do it. It implements the
+//! ports of the planner and the executor with contexts, registries and caches, and hands what one
+//! room gives to the next. It decides nothing that a room could decide.
 
+mod blobs;
+mod caches;
+mod contexts;
+mod error;
+mod fetch;
+mod images;
+mod load;
+mod output;
+mod remotes;
 pub mod request;
 pub mod result;
+mod street;
+mod supplies;
 pub mod transfer;
+
+pub use error::PipelineError;
+
+use crate::event::Reporter;
+use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
+use crate::executor::{Executor, Inputs, Options};
+use crate::failure::Failure;
+use crate::planner::op::Network;
+use crate::planner::explain;
+use request::{BuildRequest, Entitlement, RunOptions};
+use result::{BuildResult, Planned};
+use street::walk;
+use supplies::Outside;
+
+/// The default size of /dev/shm, Docker's.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// Plans what was asked for: nothing is run, no layer is fetched.
+pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Planned, Failure> {
+    walk(request, reporter, |street| {
+        let explain = request.explain.then(|| explain(&street.plan, street.caches));
+        let explanations = explain.unwrap_or_default();
+        Ok(Planned { plan: street.plan, explanations, source: street.source })
+    })
+}
+
+/// Builds what was asked for. `enter` is called once before the first command runs or the first
+/// layer is unpacked: where that needs a user namespace, it does not come back.
+pub fn build(
+    request: &BuildRequest,
+    reporter: &Reporter,
+    cancel: &Cancel,
+    enter: &dyn Fn() -> Result<(), Failure>,
+) -> Result<BuildResult, Failure> {
+    walk(request, reporter, |street| {
+        let outside = Outside {
+            images: street.images,
+            contexts: street.contexts,
+            caches: street.caches,
+            fetches: street.fetches,
+            secrets: &request.secrets,
+            ssh: &request.ssh,
+        };
+        let options = options(request);
+        let sandbox = Sandbox::default();
+        let executor = Executor::new(Inputs {
+            plan: &street.plan,
+            store: street.store,
+            records: street.caches,
+            supplies: &outside,
+            options: &options,
+            reporter,
+            cancel,
+            sandbox: &sandbox,
+        });
+        if request.explain {
+            for line in street.explanations() {
+                reporter.notice(line);
+            }
+        }
+        if executor.has_work() {
+            enter()?;
+        }
+        let chains = executor.execute()?;
+        output::finish(&street, &outside, &executor, &chains)
+    })
+}
+
+/// What the executor needs to know of the request.
+fn options(request: &BuildRequest) -> Options {
+    let run = &request.run;
+    let hosts = run.add_hosts.iter().filter_map(|(name, address)| {
+        Some(HostsEntry { address: (*address)?, name: name.clone() })
+    });
+    let allows = |wanted: &Entitlement| request.allow.contains(wanted);
+    Options {
+        network: match run.network {
+            Network::None => SandboxNetwork::None,
+            Network::Host | Network::Default => SandboxNetwork::Host,
+        },
+        hosts: hosts.collect(),
+        shm_size: run.shm_size.unwrap_or(SHM_BYTES),
+        limits: limits(run),
+        step_timeout: run.step_timeout,
+        allow_network_host: allows(&Entitlement::NetworkHost),
+        allow_insecure: allows(&Entitlement::SecurityInsecure),
+        allow_devices: request.allow.iter().any(|one| matches!(one, Entitlement::Device(_))),
+        jobs: run.jobs,
+        encoding: output::main_encoding(request),
+    }
+}
+
+fn limits(run: &RunOptions) -> Limits {
+    let ulimits = run.ulimits.iter();
+    Limits {
+        ulimits: ulimits
+            .map(|(name, soft, hard)| Ulimit { name: name.clone(), soft: *soft, hard: *hard })
+            .collect(),
+        memory_bytes: run.memory_bytes,
+        cpus_milli: run.cpus_milli,
+        pids_max: run.pids_max,
+        cgroup_parent: run.cgroup_parent.clone(),
+    }
+}
+
+/// A failure in one line, as the log shows it.
+fn failure_text(failure: &Failure) -> String {
+    match failure {
+        Failure::Room(error) => error.to_string(),
+        Failure::Diagnosed(list) => {
+            list.first().map(|first| first.message.clone()).unwrap_or_default()
+        }
+    }
+}

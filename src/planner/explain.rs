@@ -197,7 +197,8 @@ fn describe(field: &str) -> &str {
 
 fn show(value: Option<&Value>) -> String {
     match value {
-        None | Some(Value::Null) => "nothing".to_owned(),
+        None => "the default".to_owned(),
+        Some(Value::Null) => "nothing".to_owned(),
         Some(Value::String(text)) => quoted(text),
         Some(other) => shorten(&other.to_string()),
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::clock::Epoch;
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::Span;
 use crate::image::{History, ImageConfig};
+use crate::lint::Base;
 use crate::platform::Platform;
 
-use super::op::Op;
+use super::op::{ImageOp, Op};
 
 /// The number of a step; inputs have smaller numbers than their users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,14 +67,49 @@ pub struct Graph {
     pub steps: Vec<Step>,
     /// One a platform.
     pub targets: Vec<Target>,
-    /// What only a resolved base image shows (`InvalidBaseImagePlatform`), each once.
-    pub warnings: Vec<Diagnostic>,
+    /// The stages that the targets need, and what checks want to know of the images they stand on;
+    /// `None` for those on nothing, on another stage or on files. With several platforms the first
+    /// one's.
+    pub stages: BTreeMap<StageId, Option<Base>>,
+}
+
+impl Target {
+    /// The part of the history that came with the base image.
+    pub fn base_history(&self) -> &[History] {
+        let own = self.history.len();
+        let all = &self.config.history;
+        &all[..all.len().saturating_sub(own)]
+    }
 }
 
 impl Graph {
     /// The step with this id.
     pub fn step(&self, id: StepId) -> &Step {
         &self.steps[id.0]
+    }
+
+    /// The steps whose file systems lie on one another up to `id`, bottom first.
+    pub fn chain(&self, id: StepId) -> Vec<StepId> {
+        let mut chain = vec![id];
+        let mut next = self.step(id).base;
+        while let Some(id) = next {
+            chain.push(id);
+            next = self.step(id).base;
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// The image at the bottom of the chain of `id`; `None` if it is scratch.
+    pub fn image_below(&self, id: StepId) -> Option<&ImageOp> {
+        let mut step = self.step(id);
+        while let Some(base) = step.base {
+            step = self.step(base);
+        }
+        match &step.op {
+            Op::Image(image) => Some(image),
+            _ => None,
+        }
     }
 }
 
@@ -109,11 +145,9 @@ impl GraphBuilder {
         id
     }
 
-    /// Adds a warning, once.
-    pub(crate) fn warn(&mut self, warning: Diagnostic) {
-        if !self.graph.warnings.contains(&warning) {
-            self.graph.warnings.push(warning);
-        }
+    /// Notes that a stage is needed, and what it stands on.
+    pub(crate) fn stage(&mut self, id: StageId, base: Option<Base>) {
+        self.graph.stages.entry(id).or_insert(base);
     }
 
     /// The graph of these targets.

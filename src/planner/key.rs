@@ -8,6 +8,9 @@
 //! | times | `epoch` | `epoch` | `epoch` |
 //! | itself | `args` `script` `env` `cwd` `user` `mounts` `network` `hosts` `hostname` `security` `devices` `platform` | `inputs` `destination` `directory` `chown` `chmod` `link` `parents` `exclude` `unpack` | `path` `user` |
 //!
+//! A field that says what it says mostly (no mounts, the default network) is left out; keys are
+//! made by the hundred, and records are read by the hundred.
+//!
 //! Never in a key: times of files, proxies, ARGs that the stage does not declare, bytes of secrets
 //! (their ids are), contents of cache mounts and who may share them, addresses of `--add-host`
 //! (its names are), resource limits, the platform of a COPY (but for Windows, whose layers have
@@ -22,8 +25,8 @@ use crate::tree::TreePath;
 
 use super::graph::{Step, StepId};
 use super::op::{
-    Chmod, CopyInput, CopyOp, Network, Op, RunMount, RunOp, Security, SelectionDigest, Source,
-    Unpack, WorkdirOp,
+    Chmod, CopyInput, CopyOp, HOSTNAME, Network, Op, RunMount, RunOp, Security, SelectionDigest,
+    Source, Unpack, WorkdirOp,
 };
 
 /// The digests of the files that a step takes, as far as they are known.
@@ -83,10 +86,10 @@ pub fn definition(step: &Step, keys: &[Key], selections: &Selections) -> Materia
             Material::new("image").with("chain", chain(layers))
         }
         Op::Run(run) => {
-            let sources = mount_sources(run, selections, |step| json!({ "step": key(step) }));
-            observed_by_run(step, run)
-                .with("base", base)
-                .with("mount_sources", sources)
+            let material = observed_by_run(step, run).with("base", base);
+            unless(material, run.mounts.is_empty(), "mount_sources", || {
+                mount_sources(run, selections, |step| json!({ "step": key(step) })).into()
+            })
         }
         Op::Copy(copy) => {
             let material = observed_by_copy(step, copy)
@@ -157,39 +160,61 @@ pub(crate) const INPUTS: [&str; 9] = [
     "chown",
 ];
 
+/// Adds a field unless it says what it says mostly; its absence then means that.
+fn unless(material: Material, usual: bool, name: &str, value: impl FnOnce() -> Value) -> Material {
+    if usual {
+        material
+    } else {
+        material.with(name, value())
+    }
+}
+
 fn observed_by_run(step: &Step, run: &RunOp) -> Material {
     let env: Vec<String> = run
         .env
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let mounts: Vec<Value> = run.mounts.iter().map(mount).collect();
-    Material::new("run")
+    let m = Material::new("run")
         .with("args", run.args.clone())
-        .with("script", run.script.clone())
         .with("env", env)
         .with("cwd", run.cwd.as_str())
-        .with("user", run.user.as_str())
-        .with("mounts", mounts)
-        .with("network", network(run.network))
-        .with("hosts", run.hosts.clone())
-        .with("hostname", run.hostname.as_str())
-        .with("security", security(run.security))
-        .with("devices", run.devices.clone())
         .with("platform", run.platform.to_string())
-        .with("epoch", step.epoch.0)
+        .with("epoch", step.epoch.0);
+    let m = unless(m, run.script.is_none(), "script", || json!(run.script));
+    let m = unless(m, run.user.is_empty(), "user", || json!(run.user));
+    let m = unless(m, run.mounts.is_empty(), "mounts", || {
+        run.mounts.iter().map(mount).collect()
+    });
+    let m = unless(m, run.network == Network::Default, "network", || {
+        json!(network(run.network))
+    });
+    let m = unless(m, run.hosts.is_empty(), "hosts", || json!(run.hosts));
+    let m = unless(m, run.hostname == HOSTNAME, "hostname", || {
+        json!(run.hostname)
+    });
+    let m = unless(m, run.security == Security::Sandbox, "security", || {
+        json!(security(run.security))
+    });
+    unless(m, run.devices.is_empty(), "devices", || json!(run.devices))
 }
 
 fn observed_by_copy(step: &Step, copy: &CopyOp) -> Material {
-    let material = Material::new("copy")
+    let m = Material::new("copy")
         .with("inputs", inputs(copy))
-        .with("chmod", copy.chmod.as_ref().map(chmod))
-        .with("link", copy.link)
-        .with("parents", copy.parents)
-        .with("exclude", copy.excludes.clone())
-        .with("unpack", unpack(copy.unpack))
         .with("epoch", step.epoch.0);
-    windows(step, material)
+    let m = unless(m, copy.chmod.is_none(), "chmod", || {
+        json!(copy.chmod.as_ref().map(chmod))
+    });
+    let m = unless(m, !copy.link, "link", || json!(true));
+    let m = unless(m, !copy.parents, "parents", || json!(true));
+    let m = unless(m, copy.excludes.is_empty(), "exclude", || {
+        json!(copy.excludes)
+    });
+    let m = unless(m, copy.unpack == Unpack::Never, "unpack", || {
+        json!(unpack(copy.unpack))
+    });
+    windows(step, m)
 }
 
 fn observed_by_workdir(step: &Step, workdir: &WorkdirOp) -> Material {
@@ -286,13 +311,8 @@ fn mount_sources(
     unknown: impl Fn(StepId) -> Value,
 ) -> Vec<Value> {
     let shown = |(index, mount): (usize, &RunMount)| {
-        let from = match mount {
-            RunMount::Bind { from, .. } => from,
-            RunMount::Cache {
-                seed: Some((from, _)),
-                ..
-            } => from,
-            _ => return Value::Null,
+        let Some((from, _)) = mount.shown() else {
+            return Value::Null;
         };
         match (selections.mounts.get(index).copied().flatten(), from) {
             (Some(taken), _) => selection(Some(taken)),

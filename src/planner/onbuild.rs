@@ -1,9 +1,9 @@
 //! ONBUILD triggers that a base image left.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::rc::Rc;
 
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::failure::Failure;
 use crate::parser::{self, ast::Instruction};
 
@@ -11,21 +11,24 @@ use super::resolve::{Entry, Origin};
 use super::words::Words;
 
 /// Parses the triggers of the image `name`, in order. Diagnostics show the trigger's own text.
-pub(crate) fn of_image(name: &str, triggers: &[String]) -> Result<Vec<Entry<'static>>, Failure> {
+pub(crate) fn of_image(
+    name: &str,
+    triggers: &[String],
+    words: &Words,
+) -> Result<Vec<Entry<'static>>, Failure> {
     let mut entries = Vec::with_capacity(triggers.len());
     let mut errors = Vec::new();
     for text in triggers {
         let (file, diagnostics) = parser::parse_trigger(&format!("ONBUILD of {name}"), text);
-        let is_error =
-            |diagnostic: &crate::diagnostic::Diagnostic| diagnostic.severity == Severity::Error;
+        let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
         errors.extend(diagnostics.into_iter().filter(is_error));
-        let words = Arc::new(Words::of(&file));
+        let own = Rc::new(words.of_trigger(&file));
         entries.extend(
             file.instructions
                 .into_iter()
                 .map(|instruction: Instruction| Entry {
                     instruction: Cow::Owned(instruction),
-                    origin: Origin::ImageTrigger(Arc::clone(&words)),
+                    origin: Origin::ImageTrigger(Rc::clone(&own)),
                 }),
         );
     }

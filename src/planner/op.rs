@@ -40,6 +40,9 @@ pub struct ImageOp {
     pub layers: Vec<BaseLayer>,
 }
 
+/// The host name that commands see unless told otherwise; BuildKit's.
+pub const HOSTNAME: &str = "buildkitsandbox";
+
 impl Hash for Op {
     fn hash<H: Hasher>(&self, state: &mut H) {
         std::mem::discriminant(self).hash(state);
@@ -89,11 +92,8 @@ pub struct RunOp {
 impl RunOp {
     /// Where the mounts that show files take them from.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
-        self.mounts.iter().filter_map(|mount| match mount {
-            RunMount::Bind { from, .. } => Some(from),
-            RunMount::Cache { seed, .. } => seed.as_ref().map(|(from, _)| from),
-            RunMount::Tmpfs { .. } | RunMount::Secret { .. } | RunMount::Ssh { .. } => None,
-        })
+        let shown = self.mounts.iter().filter_map(RunMount::shown);
+        shown.map(|(from, _)| from)
     }
 
     /// The names of the contexts that its mounts show.
@@ -199,6 +199,23 @@ pub enum RunMount {
         /// Group of the socket.
         gid: u32,
     },
+}
+
+impl RunMount {
+    /// The files that the mount shows or starts with: from where, and what below it.
+    pub fn shown(&self) -> Option<(&Source, &str)> {
+        match self {
+            Self::Bind { from, source, .. }
+            | Self::Cache {
+                seed: Some((from, source)),
+                ..
+            } => Some((from, source)),
+            Self::Cache { seed: None, .. }
+            | Self::Tmpfs { .. }
+            | Self::Secret { .. }
+            | Self::Ssh { .. } => None,
+        }
+    }
 }
 
 /// Who may use a cache mount at the same time.

@@ -193,9 +193,10 @@ const COLORS: [(&str, &str); 5] = [
 ];
 
 fn class(planned: &PlannedStep) -> &'static str {
-    match planned.needed {
-        true => word(&planned.verdict),
-        false => "skipped",
+    if planned.needed {
+        word(&planned.verdict)
+    } else {
+        "skipped"
     }
 }
 

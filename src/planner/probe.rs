@@ -141,14 +141,7 @@ fn takes_from_outside(from: &Source, inputs: &[CopyInput]) -> bool {
 
 /// The context and path that a mount shows.
 fn shown_context(mount: &RunMount) -> Option<(&str, &str)> {
-    let (from, source) = match mount {
-        RunMount::Bind { from, source, .. } => (from, source),
-        RunMount::Cache {
-            seed: Some((from, source)),
-            ..
-        } => (from, source),
-        _ => return None,
-    };
+    let (from, source) = mount.shown()?;
     match from {
         Source::Context(context) => Some((context, source)),
         Source::Step(_) => None,
@@ -177,8 +170,9 @@ fn look_up(graph: &Graph, keys: &[Key], cache: &dyn CacheProbe) -> Vec<Option<Re
 fn stale(graph: &Graph) -> Vec<bool> {
     let mut stale: Vec<bool> = Vec::with_capacity(graph.steps.len());
     for step in &graph.steps {
-        let inputs = step.base.iter().chain(&step.reads);
-        let inherited = inputs.into_iter().any(|id| stale[id.0]);
+        let base = step.base.iter().filter(|_| !ignores_base(step));
+        let inputs = base.chain(&step.reads);
+        let inherited = inputs.copied().any(|id| stale[id.0]);
         stale.push(step.no_cache || inherited);
     }
     stale
@@ -210,7 +204,7 @@ impl Prober<'_> {
             return Verdict::Build;
         }
         let base_known = step.base.is_none_or(|base| earlier[base.0].is_known());
-        let on_base = base_known || self.ignores_base(step);
+        let on_base = base_known || ignores_base(step);
         if let (Some(record), true, false) = (record, on_base, self.stale[step.id.0]) {
             return Verdict::Cached(Box::new(record));
         }
@@ -228,11 +222,6 @@ impl Prober<'_> {
         } else {
             Verdict::Build
         }
-    }
-
-    /// Whether a step's layer does not depend on what is below.
-    fn ignores_base(&self, step: &Step) -> bool {
-        matches!(&step.op, Op::Copy(copy) if copy.link)
     }
 
     /// The layers up to a step whose verdict is known, bottom first.
@@ -258,12 +247,23 @@ impl Prober<'_> {
     fn may_hit_by_content(&self, step: &Step) -> bool {
         let own = &self.materials[step.id.0];
         let operation = key::operation(&step.op).key();
+        let taken = own.field("selection");
         self.cache.similar(&operation).iter().any(|record| {
-            own.differences(&record.material)
-                .iter()
-                .all(|field| INPUTS.contains(field))
+            let other = &record.material;
+            // What is taken from a context is known; a record of other files is of no use.
+            let same_files = taken.is_none() || taken == other.field("selection");
+            same_files
+                && own
+                    .differences(other)
+                    .iter()
+                    .all(|field| INPUTS.contains(field))
         })
     }
+}
+
+/// Whether a step's layer does not depend on what is below.
+fn ignores_base(step: &Step) -> bool {
+    matches!(&step.op, Op::Copy(copy) if copy.link)
 }
 
 /// The steps whose layers or files somebody needs: the chains of the targets, and what steps that

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::failure::Failure;
@@ -68,7 +68,7 @@ pub(crate) enum Origin {
     /// An ONBUILD of a stage of this file; its spans are good.
     StageTrigger,
     /// An ONBUILD of an image; its spans index the trigger's own text.
-    ImageTrigger(Arc<Words>),
+    ImageTrigger(Rc<Words>),
 }
 
 impl Origin {
@@ -142,7 +142,7 @@ pub(crate) fn resolve<'a>(
             let found = stage_triggers(site, stage, &headers, externals)?;
             for entry in &found {
                 let words = entry.origin.words(words);
-                for mention in mentions(&entry.instruction, words)? {
+                for mention in mentions(&entry.instruction) {
                     let meaning = mean(table, &mention, words)?;
                     uses[id.0].push((
                         meaning,
@@ -288,15 +288,11 @@ fn own_uses(site: Site<'_, '_>, headers: &[Header]) -> Result<Uses, Failure> {
         let mut own = Vec::new();
         let body = if header.replaced { &[] } else { stage.body };
         for instruction in body {
-            let found = mentions(instruction, words).and_then(|mentions| {
-                mentions
-                    .into_iter()
-                    .map(|mention| Ok((mean(table, &mention, words)?, mention)))
-                    .collect::<Result<Vec<_>, Diagnostic>>()
-            });
-            match found {
-                Ok(found) => own.extend(found),
-                Err(error) => errors.push(error),
+            for mention in mentions(instruction) {
+                match mean(table, &mention, words) {
+                    Ok(meaning) => own.push((meaning, mention)),
+                    Err(error) => errors.push(error),
+                }
             }
         }
         uses.push(own);
@@ -340,16 +336,18 @@ fn reachable(headers: &[Header], uses: &Uses, target: StageId) -> BTreeSet<Stage
     seen
 }
 
+/// How far the search for circles got with a stage.
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
 /// Fails if stages need one another in a circle; depth-first with an explicit stack, since the
 /// file decides how deep it goes.
 fn reject_cycles(site: Site<'_, '_>, headers: &[Header], uses: &Uses) -> Result<(), Diagnostic> {
     let Site { table, words, .. } = site;
-    #[derive(Clone, Copy, PartialEq)]
-    enum Mark {
-        New,
-        Open,
-        Done,
-    }
     let mut marks = vec![Mark::New; table.stages.len()];
     for start in 0..marks.len() {
         let mut stack = vec![(StageId(start), false)];
@@ -464,7 +462,7 @@ fn stage_triggers<'a>(
             .collect()),
         Base::External(id) => match externals.find(id) {
             Some(External::Image { image, .. }) => {
-                onbuild::of_image(&id.name, &image.config.config.on_build)
+                onbuild::of_image(&id.name, &image.config.config.on_build, site.words)
             }
             _ => Ok(Vec::new()),
         },

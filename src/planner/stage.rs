@@ -4,14 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Span};
-use crate::failure::Failure;
-use crate::parser::ast::{Command, Dockerfile, From, Instruction, Run};
+use crate::diagnostic::Span;
+use crate::parser::ast::{Command, Dockerfile, From, Instruction, Mount};
 
 use super::error::PlanError;
 use super::graph::StageId;
-use super::words::Words;
-use crate::parser::expand::NoVariables;
 
 /// The stages of a file, before any variable is known.
 #[derive(Debug)]
@@ -66,26 +63,14 @@ pub(crate) enum Meaning {
 }
 
 impl<'a> StageTable<'a> {
-    /// Cuts a file into stages. Fails if there is none, if something else than ARG stands before
-    /// the first, or if a name is not one.
-    pub(crate) fn of(dockerfile: &'a Dockerfile) -> Result<Self, Failure> {
-        let words = Words::of(dockerfile);
-        let mut errors = Vec::new();
+    /// Cuts a file into stages. The parser has seen to it that only ARGs stand before the first and
+    /// that names are names.
+    pub(crate) fn of(dockerfile: &'a Dockerfile) -> Result<Self, PlanError> {
         let is_from = |instruction: &Instruction| matches!(instruction.command, Command::From(_));
         let instructions = &dockerfile.instructions;
         let first = instructions.iter().position(is_from);
-        let globals: Vec<&Instruction> = instructions[..first.unwrap_or(instructions.len())]
-            .iter()
-            .collect();
-        for stray in &globals {
-            if !matches!(stray.command, Command::Arg(_)) {
-                let message = "no build stage in current context";
-                let error = words.error("no-stage", stray.span, message);
-                errors.push(error.help("only ARG may stand before the first FROM"));
-            }
-        }
         let mut table = Self {
-            globals,
+            globals: instructions[..first.unwrap_or(0)].iter().collect(),
             stages: Vec::new(),
             names: BTreeMap::new(),
         };
@@ -93,36 +78,19 @@ impl<'a> StageTable<'a> {
             if let Command::From(from) = &instruction.command {
                 let rest = &instructions[index + 1..];
                 let end = rest.iter().position(is_from).unwrap_or(rest.len());
-                table.add(from, instruction.span, &rest[..end], &words, &mut errors);
+                table.add(from, instruction.span, &rest[..end]);
             }
         }
-        if !errors.is_empty() {
-            return Err(Failure::Diagnosed(errors));
-        }
         if table.stages.is_empty() {
-            return Err(PlanError::NoStages.into());
+            return Err(PlanError::NoStages);
         }
         Ok(table)
     }
 
-    fn add(
-        &mut self,
-        from: &'a From,
-        span: Span,
-        body: &'a [Instruction],
-        words: &Words,
-        errors: &mut Vec<Diagnostic>,
-    ) {
+    fn add(&mut self, from: &'a From, span: Span, body: &'a [Instruction]) {
         let id = StageId(self.stages.len());
         let name = from.name.as_ref().map(|name| name.value.to_lowercase());
-        if let (Some(written), Some(name)) = (&from.name, &name) {
-            if !is_stage_name(name) {
-                let text = &written.value;
-                let message = format!(
-                    "invalid name for build stage: \"{text}\", name can't start with a number or contain symbols"
-                );
-                errors.push(words.error("invalid-stage-name", written.span, message));
-            }
+        if let Some(name) = &name {
             self.names.entry(name.clone()).or_default().push(id);
         }
         self.stages.push(StageDef {
@@ -206,64 +174,39 @@ impl<'a> StageTable<'a> {
     }
 }
 
-/// `[a-z][a-z0-9-_.]*`
-fn is_stage_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
-}
-
-/// What an instruction mentions: the `--from` of a COPY, the `from` of mounts.
-pub(crate) fn mentions(
-    instruction: &Instruction,
-    words: &Words,
-) -> Result<Vec<Mention>, Diagnostic> {
+/// What an instruction mentions: the `--from` of a COPY, the `from` of mounts. The parser lets no
+/// variable through there.
+pub(crate) fn mentions(instruction: &Instruction) -> Vec<Mention> {
     let span = instruction.span;
     match &instruction.command {
         Command::Copy(copy) => {
-            let Some(from) = &copy.from else {
-                return Ok(Vec::new());
-            };
-            if words.word(from, &NoVariables)? != from.raw {
-                let message = "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround";
-                return Err(words.error("variable-in-from", from.span, message));
-            }
-            Ok(vec![Mention {
+            let mention = copy.from.as_ref().map(|from| Mention {
                 name: from.raw.clone(),
                 numbered: true,
                 span,
                 target: None,
-            }])
+            });
+            mention.into_iter().collect()
         }
-        Command::Run(run) => mount_mentions(run, span, words),
-        _ => Ok(Vec::new()),
+        Command::Run(run) => run
+            .mounts
+            .iter()
+            .filter_map(|mount| mount_mention(mount, span))
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
-fn mount_mentions(run: &Run, span: Span, words: &Words) -> Result<Vec<Mention>, Diagnostic> {
-    let mut mentions = Vec::new();
-    for mount in &run.mounts {
-        let value = |names: &[&str]| {
-            let mut fields = mount.fields.iter().rev();
-            let field = fields.find(|(key, _)| names.contains(&key.as_str()));
-            field.and_then(|(_, value)| value.as_ref())
-        };
-        let Some(from) = value(&["from"]) else {
-            continue;
-        };
-        let variable = from.raw.find('$').is_some_and(|at| at + 1 < from.raw.len());
-        if variable {
-            let message = "'from' doesn't support variable expansion, define alias stage instead";
-            return Err(words.error("variable-in-from", from.span, message));
-        }
-        let target = value(&["target", "dst", "destination"]);
-        mentions.push(Mention {
-            name: from.raw.clone(),
-            numbered: false,
-            span,
-            target: Some(target.map(|word| word.raw.clone()).unwrap_or_default()),
-        });
-    }
-    Ok(mentions)
+fn mount_mention(mount: &Mount, span: Span) -> Option<Mention> {
+    let value = |names: &[&str]| {
+        let mut fields = mount.fields.iter().rev();
+        let (_, value) = fields.find(|(key, _)| names.contains(&key.as_str()))?;
+        value.as_ref().map(|word| word.raw.clone())
+    };
+    Some(Mention {
+        name: value(&["from"]).filter(|from| !from.is_empty())?,
+        numbered: false,
+        span,
+        target: Some(value(&["target", "dst", "destination"]).unwrap_or_default()),
+    })
 }

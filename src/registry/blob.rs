@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::auth::Access;
 use super::client::Client;
 use super::endpoint::Endpoint;
-use super::error::{Broken, RegistryError, Request, Unacceptable, printable};
+use super::error::{Broken, RegistryError, Request, Unacceptable};
+use super::message::printable;
 use super::retry::{RateFloor, pause};
 use super::transport::{Call, Reply};
 use crate::clock::Stopwatch;
@@ -92,10 +93,10 @@ pub(super) fn read_config(
 fn from_io(error: io::Error, reader: &BlobReader) -> RegistryError {
     match error.downcast::<RegistryError>() {
         Ok(error) => error,
-        Err(error) => RegistryError::Answer {
-            request: reader.request(),
-            reason: Unacceptable::Unexpected(printable(&error.to_string(), 200)),
-        },
+        Err(error) => RegistryError::unacceptable(
+            reader.request(),
+            Unacceptable::Unexpected(printable(&error.to_string(), 200)),
+        ),
     }
 }
 
@@ -170,7 +171,7 @@ impl BlobReader {
         for _ in 0..self.places.len() {
             result = self.open_here();
             match &result {
-                Err(error) if error.is_place_at_fault() => {
+                Err(error) if error.is_place_at_fault() && self.places.len() > 1 => {
                     self.current = (self.current + 1) % self.places.len();
                     self.state.etag = None;
                     self.state.ranges = true;
@@ -284,10 +285,10 @@ impl BlobReader {
         if hasher.finalize() == self.state.hasher.clone().finalize() {
             return Ok(());
         }
-        Err(RegistryError::Answer {
-            request: request.clone(),
-            reason: Unacceptable::Changed,
-        })
+        Err(RegistryError::unacceptable(
+            request.clone(),
+            Unacceptable::Changed,
+        ))
     }
 
     /// Counts a failure, waits, and opens the rest; the error if the tries are used up.
@@ -313,15 +314,7 @@ impl BlobReader {
             match self.open() {
                 Ok(()) => return Ok(()),
                 Err(next @ RegistryError::Transport { .. }) => error = next,
-                Err(RegistryError::Answer {
-                    reason: Unacceptable::Header("Content-Range"),
-                    request,
-                }) => {
-                    error = RegistryError::Answer {
-                        reason: Unacceptable::Header("Content-Range"),
-                        request,
-                    };
-                }
+                Err(next) if is_bad_range(&next) => error = next,
                 Err(other) => return Err(other),
             }
         }
@@ -395,6 +388,11 @@ fn broken(error: &io::Error, request: &Request) -> RegistryError {
     }
 }
 
+fn is_bad_range(error: &RegistryError) -> bool {
+    let bad = Unacceptable::Header("Content-Range");
+    matches!(error, RegistryError::Answer { reason, .. } if **reason == bad)
+}
+
 /// Reads `bytes START-END/TOTAL`; the total may be `*`.
 fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
@@ -409,6 +407,14 @@ fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readers_and_clients_cross_threads() {
+        fn crosses<T: Send>() {}
+        fn is_shared<T: Send + Sync>() {}
+        crosses::<BlobReader>();
+        is_shared::<Client>();
+    }
 
     #[test]
     fn content_ranges_are_read() {

@@ -264,119 +264,130 @@ mod tests {
         );
     }
 
+    use RealmTrust::{Anonymous, Credentials};
+
+    /// Registry, the realm that it names, and the verdict.
+    const REALMS: [(&str, &str, Result<RealmTrust, RealmError>); 24] = [
+        (
+            "https://registry-1.docker.io",
+            "https://auth.docker.io/token",
+            Ok(Credentials),
+        ),
+        (
+            "https://registry.gitlab.com",
+            "https://gitlab.com/jwt/auth",
+            Ok(Credentials),
+        ),
+        (
+            "https://icr.io",
+            "https://us.icr.io/oauth/token",
+            Ok(Credentials),
+        ),
+        ("https://ghcr.io", "https://ghcr.io/token", Ok(Credentials)),
+        (
+            "https://r.example:5000",
+            "https://r.example:5001/t",
+            Ok(Credentials),
+        ),
+        (
+            "https://a.azurecr.io",
+            "https://evil.azurecr.io/t",
+            Ok(Anonymous),
+        ),
+        ("https://r.example", "https://evil.test/t", Ok(Anonymous)),
+        ("https://a.co.uk", "https://b.co.uk/t", Ok(Anonymous)),
+        (
+            "https://r.example",
+            "https://idp.elsewhere.example/t",
+            Ok(Credentials),
+        ),
+        (
+            "https://r.example",
+            "http://r.example/t",
+            Err(RealmError::Scheme),
+        ),
+        (
+            "https://r.example",
+            "http://auth.r.example/t",
+            Err(RealmError::Scheme),
+        ),
+        (
+            "https://r.example",
+            "file:///etc/passwd",
+            Err(RealmError::Address),
+        ),
+        (
+            "https://r.example",
+            "https://127.0.0.2/t",
+            Err(RealmError::Inside),
+        ),
+        (
+            "https://r.example",
+            "https://10.0.0.1/t",
+            Err(RealmError::Inside),
+        ),
+        (
+            "https://r.example",
+            "https://169.254.169.254/t",
+            Err(RealmError::Inside),
+        ),
+        (
+            "https://r.example",
+            "https://0.0.0.0/t",
+            Err(RealmError::Inside),
+        ),
+        (
+            "https://r.example",
+            "https://[::]/t",
+            Err(RealmError::Inside),
+        ),
+        (
+            "https://r.example",
+            "https://[::ffff:10.0.0.1]/t",
+            Err(RealmError::Inside),
+        ),
+        (
+            "https://r.example",
+            "https://localhost/t",
+            Err(RealmError::Inside),
+        ),
+        (
+            "https://r.example",
+            "https://u:p@r.example/t",
+            Err(RealmError::UserInfo),
+        ),
+        (
+            "http://127.0.0.1:5000",
+            "http://127.0.0.1:5001/t",
+            Ok(Credentials),
+        ),
+        (
+            "http://127.0.0.1:5000",
+            "http://evil.test/t",
+            Err(RealmError::Scheme),
+        ),
+        (
+            "http://127.0.0.1:5000",
+            "http://127.0.0.1:5000/t",
+            Ok(Credentials),
+        ),
+        ("http://10.0.0.5", "http://10.0.0.5/t", Ok(Credentials)),
+    ];
+
     #[test]
     fn realms_are_judged_by_where_they_lead() {
-        use RealmTrust::{Anonymous, Credentials};
         let allowed = BTreeSet::from(["idp.elsewhere.example".to_owned()]);
         let insecure = |host: &str| host.starts_with("127.") || host == "lab.example:80";
-        for (registry, realm, expected) in [
-            (
-                "https://registry-1.docker.io",
-                "https://auth.docker.io/token",
-                Ok(Credentials),
-            ),
-            (
-                "https://registry.gitlab.com",
-                "https://gitlab.com/jwt/auth",
-                Ok(Credentials),
-            ),
-            (
-                "https://icr.io",
-                "https://us.icr.io/oauth/token",
-                Ok(Credentials),
-            ),
-            ("https://ghcr.io", "https://ghcr.io/token", Ok(Credentials)),
-            (
-                "https://r.example:5000",
-                "https://r.example:5001/t",
-                Ok(Credentials),
-            ),
-            (
-                "https://a.azurecr.io",
-                "https://evil.azurecr.io/t",
-                Ok(Anonymous),
-            ),
-            ("https://r.example", "https://evil.test/t", Ok(Anonymous)),
-            ("https://a.co.uk", "https://b.co.uk/t", Ok(Anonymous)),
-            (
-                "https://r.example",
-                "https://idp.elsewhere.example/t",
-                Ok(Credentials),
-            ),
-            (
-                "https://r.example",
-                "http://r.example/t",
-                Err(RealmError::Scheme),
-            ),
-            (
-                "https://r.example",
-                "http://auth.r.example/t",
-                Err(RealmError::Scheme),
-            ),
-            (
-                "https://r.example",
-                "file:///etc/passwd",
-                Err(RealmError::Address),
-            ),
-            (
-                "https://r.example",
-                "https://127.0.0.2/t",
-                Err(RealmError::Inside),
-            ),
-            (
-                "https://r.example",
-                "https://10.0.0.1/t",
-                Err(RealmError::Inside),
-            ),
-            (
-                "https://r.example",
-                "https://169.254.169.254/t",
-                Err(RealmError::Inside),
-            ),
-            (
-                "https://r.example",
-                "https://0.0.0.0/t",
-                Err(RealmError::Inside),
-            ),
-            (
-                "https://r.example",
-                "https://[::]/t",
-                Err(RealmError::Inside),
-            ),
-            (
-                "https://r.example",
-                "https://[::ffff:10.0.0.1]/t",
-                Err(RealmError::Inside),
-            ),
-            (
-                "https://r.example",
-                "https://localhost/t",
-                Err(RealmError::Inside),
-            ),
-            (
-                "https://r.example",
-                "https://u:p@r.example/t",
-                Err(RealmError::UserInfo),
-            ),
-            (
-                "http://127.0.0.1:5000",
-                "http://127.0.0.1:5001/t",
-                Ok(Credentials),
-            ),
-            (
-                "http://127.0.0.1:5000",
-                "http://evil.test/t",
-                Err(RealmError::Scheme),
-            ),
-            (
-                "http://127.0.0.1:5000",
-                "http://127.0.0.1:5000/t",
-                Ok(Credentials),
-            ),
-            ("http://10.0.0.5", "http://10.0.0.5/t", Ok(Credentials)),
-        ] {
+        for (registry, realm, expected) in REALMS {
             let judged = judge(&url(realm), &url(registry), Some(&allowed), &insecure);
             assert_eq!(judged, expected, "{registry} names {realm}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_makes_it_panic(text in "(Bearer |basic )?[a-c=\"\\\\, é]{0,40}") {
+            let _ = Challenge::parse(&text);
         }
     }
 }

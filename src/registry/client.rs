@@ -30,7 +30,8 @@ pub(super) struct Inner {
     pub(super) stop: Stop,
     routes: OnceLock<Routes>,
     hosts_rules: Mutex<BTreeMap<String, Option<MirrorRule>>>,
-    schemes: Mutex<BTreeMap<String, Scheme>>,
+    /// What works, by host and by whether it may be insecure.
+    schemes: Mutex<BTreeMap<(String, bool), Scheme>>,
     /// Places that gave wrong bytes for a digest; they are not asked for it again.
     liars: Mutex<BTreeSet<(String, Digest)>>,
 }
@@ -149,15 +150,18 @@ impl Inner {
             .clone()
     }
 
-    /// The scheme that is known to work for a host.
-    pub(super) fn known_scheme(&self, host: &str) -> Option<Scheme> {
+    /// The scheme that is known to work for an endpoint.
+    pub(super) fn known_scheme(&self, endpoint: &Endpoint) -> Option<Scheme> {
         let schemes = self.schemes.lock().unwrap_or_else(PoisonError::into_inner);
-        schemes.get(host).copied()
+        schemes
+            .get(&(endpoint.host.clone(), endpoint.insecure))
+            .copied()
     }
 
-    pub(super) fn remember_scheme(&self, host: &str, scheme: Scheme) {
+    pub(super) fn remember_scheme(&self, endpoint: &Endpoint, scheme: Scheme) {
         let mut schemes = self.schemes.lock().unwrap_or_else(PoisonError::into_inner);
-        schemes.entry(host.to_owned()).or_insert(scheme);
+        let key = (endpoint.host.clone(), endpoint.insecure);
+        schemes.entry(key).or_insert(scheme);
     }
 
     /// Whom to believe at an endpoint.

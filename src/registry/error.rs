@@ -1,15 +1,14 @@
 //! Why a registry did not do what was asked, and what to do about it.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use reqwest::{Method, StatusCode, Url};
-use serde::Deserialize;
 
 use super::challenge::RealmError;
 use super::helper::HelperError;
+use super::message::redacted;
 use crate::digest::Digest;
 use crate::failure::{Explain, Kind, io_hints};
 use crate::platform::Platform;
@@ -85,7 +84,7 @@ pub enum RegistryError {
     #[error("failed to resolve source metadata for {reference}: {reference}: not found")]
     NotFound {
         /// The image.
-        reference: Reference,
+        reference: Box<Reference>,
     },
     /// The image is not offered for the platform. The last words are BuildKit's.
     #[error(
@@ -93,9 +92,9 @@ pub enum RegistryError {
     )]
     NoPlatform {
         /// The image.
-        reference: Reference,
+        reference: Box<Reference>,
         /// The platform wanted.
-        platform: Platform,
+        platform: Box<Platform>,
         /// The platforms on offer.
         offered: Vec<Platform>,
     },
@@ -153,7 +152,7 @@ pub enum RegistryError {
         /// The request.
         request: Request,
         /// What is wrong with it.
-        reason: Unacceptable,
+        reason: Box<Unacceptable>,
     },
     /// The registry sends tokens' seekers somewhere forbidden.
     #[error("registry {registry} names the token server `{realm}`, which is not asked: {reason}")]
@@ -275,6 +274,17 @@ pub enum Unacceptable {
 }
 
 impl RegistryError {
+    pub(super) fn unacceptable(request: Request, reason: Unacceptable) -> Self {
+        let reason = Box::new(reason);
+        Self::Answer { request, reason }
+    }
+
+    pub(super) fn not_found(reference: &Reference) -> Self {
+        Self::NotFound {
+            reference: Box::new(reference.clone()),
+        }
+    }
+
     /// The HTTP status that the registry answered with, if it is what failed.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -334,10 +344,7 @@ impl Explain for RegistryError {
             Self::Transport {
                 broken, request, ..
             } => return broken_hint(*broken, &request.url),
-            Self::Answer {
-                reason: Unacceptable::UploadElsewhere(_),
-                ..
-            } => "set the registry's public address in its configuration (`http.host`, or \
+            Self::Answer { reason, .. } if matches!(**reason, Unacceptable::UploadElsewhere(_)) => "set the registry's public address in its configuration (`http.host`, or \
                   `relativeurls: true` behind a proxy)"
                 .to_owned(),
             Self::Realm { .. } => {
@@ -403,7 +410,7 @@ fn broken_hint(broken: Broken, url: &str) -> Vec<String> {
     vec![hint]
 }
 
-fn detail(answer: &[ApiError]) -> String {
+pub(super) fn detail(answer: &[ApiError]) -> String {
     let mut text = String::new();
     for error in answer.iter().take(3) {
         text.push_str(": ");
@@ -416,154 +423,9 @@ fn detail(answer: &[ApiError]) -> String {
     text
 }
 
-/// Reads the errors of an answer's body, or shows its beginning.
-pub(super) fn parse_errors(body: &[u8]) -> Vec<ApiError> {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<One>,
-    }
-    #[derive(Deserialize)]
-    struct One {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-        #[serde(default)]
-        detail: serde_json::Value,
-    }
-    // Token servers answer `{"details": …}` or OAuth's `{"error", "error_description"}`.
-    #[derive(Deserialize)]
-    struct Token {
-        #[serde(alias = "error_description", alias = "message")]
-        details: String,
-    }
-    if let Ok(Errors { errors }) = serde_json::from_slice(body) {
-        let error = |one: One| ApiError {
-            code: printable(&one.code, 60),
-            message: match one.detail {
-                serde_json::Value::String(detail) if !detail.is_empty() => {
-                    printable(&format!("{} ({detail})", one.message), 300)
-                }
-                _ => printable(&one.message, 300),
-            },
-        };
-        return errors.into_iter().take(10).map(error).collect();
-    }
-    let message = match serde_json::from_slice(body) {
-        Ok(Token { details }) => printable(&details, 300),
-        Err(_) => printable(
-            String::from_utf8_lossy(&body[..body.len().min(400)]).trim(),
-            200,
-        ),
-    };
-    if message.is_empty() {
-        return Vec::new();
-    }
-    vec![ApiError {
-        code: String::new(),
-        message,
-    }]
-}
-
-/// A text of a stranger as messages may show it: control characters and direction marks become
-/// spaces, and it is cut to `length_max` characters.
-pub(super) fn printable(text: &str, length_max: usize) -> String {
-    let clean = |c: char| {
-        let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || hidden { ' ' } else { c }
-    };
-    let mut out: String = text.chars().take(length_max).map(clean).collect();
-    if text.chars().nth(length_max).is_some() {
-        out.push('…');
-    }
-    out
-}
-
-/// An address without its secrets.
-pub(super) fn redacted(url: &Url) -> String {
-    let mut url = url.clone();
-    // Addresses that cannot carry these have none to hide.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    printable(url.as_str(), 300)
-}
-
-/// What a failed request died of, by its chain of causes.
-pub(super) fn diagnose(error: &reqwest::Error) -> (Broken, String) {
-    let mut detail = String::new();
-    let mut broken = Broken::Connection;
-    let mut cause: Option<&dyn Error> = error.source();
-    while let Some(error) = cause {
-        detail = error.to_string();
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            broken = match error.kind() {
-                io::ErrorKind::ConnectionRefused => Broken::Refused,
-                io::ErrorKind::TimedOut => Broken::Silence,
-                _ => broken,
-            };
-        }
-        if detail.contains("invalid peer certificate") {
-            broken = Broken::Certificate;
-        } else if detail.contains("InvalidContentType") || detail.contains("corrupt message") {
-            broken = Broken::NotTls;
-        } else if detail.contains("dns error") || detail.contains("failed to lookup address") {
-            broken = Broken::Name;
-        }
-        cause = error.source();
-    }
-    if error.is_timeout() {
-        broken = Broken::Silence;
-    }
-    if detail.is_empty() {
-        detail = "no further detail".to_owned();
-    }
-    (broken, printable(&detail, 200))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_of_registries_and_token_servers_are_read() {
-        let show = |body: &str| detail(&parse_errors(body.as_bytes()));
-        for (body, text) in [
-            (
-                r#"{"errors":[{"code":"DENIED","message":"no"}]}"#,
-                ": DENIED: no",
-            ),
-            (
-                r#"{"errors":[{"code":"X","message":"m","detail":"d"}]}"#,
-                ": X: m (d)",
-            ),
-            (r#"{"errors":[{"code":"X","detail":{"a":1}}]}"#, ": X"),
-            (
-                r#"{"details":"incorrect username or password"}"#,
-                ": incorrect username or password",
-            ),
-            (
-                r#"{"error":"invalid_grant","error_description":"gone"}"#,
-                ": gone",
-            ),
-            (
-                "<html>\u{1b}[31mlogin\n</html>",
-                ": <html> [31mlogin </html>",
-            ),
-            ("", ""),
-        ] {
-            assert_eq!(show(body), text);
-        }
-        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(5000));
-        assert!(show(&long).len() < 400);
-    }
-
-    #[test]
-    fn addresses_lose_their_secrets() {
-        let url = Url::parse("https://user:pass@r.example/v2/x?_state=secret#y").unwrap();
-        assert_eq!(redacted(&url), "https://r.example/v2/x");
-    }
 
     #[test]
     fn a_denial_tells_how_to_log_in() {

@@ -3,6 +3,7 @@
 //! The name comes from a file, so it is held to an allow-list; the program is found on the search
 //! path only, gets 30 seconds, and may answer 1 MiB. Its error output is shown cut and cleaned.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::credential::{Credential, Secret, server_key};
-use super::error::printable;
+use super::message::printable;
 
 const TIME_MAX: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
@@ -72,14 +73,23 @@ struct Entry {
     secret: String,
 }
 
+/// A helper: its name, and where it is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Helper<'a> {
+    /// `NAME` of `docker-credential-NAME`.
+    pub(super) name: &'a str,
+    /// The search path, if not the program's own.
+    pub(super) path: Option<&'a OsStr>,
+}
+
 /// Asks a helper for a registry's credential; `None` if it knows none.
-pub(super) fn get(name: &str, registry: &str) -> Result<Option<Credential>, HelperError> {
-    let answer = match run(name, "get", server_key(registry).as_bytes(), TIME_MAX) {
+pub(super) fn get(helper: Helper<'_>, registry: &str) -> Result<Option<Credential>, HelperError> {
+    let answer = match run(helper, "get", server_key(registry).as_bytes(), TIME_MAX) {
         Err(HelperError::Failed { message, .. }) if message.contains(NOT_FOUND) => return Ok(None),
         other => other?,
     };
     let entry: Entry = serde_json::from_slice(&answer).map_err(|_| HelperError::Answer {
-        name: name.to_owned(),
+        name: helper.name.to_owned(),
     })?;
     if entry.secret.is_empty() {
         return Ok(None);
@@ -93,7 +103,7 @@ pub(super) fn get(name: &str, registry: &str) -> Result<Option<Credential>, Help
 
 /// Gives a helper a credential to keep.
 pub(super) fn store(
-    name: &str,
+    helper: Helper<'_>,
     registry: &str,
     credential: &Credential,
 ) -> Result<(), HelperError> {
@@ -109,14 +119,14 @@ pub(super) fn store(
         secret,
     };
     let input = serde_json::to_vec(&entry).map_err(|_| HelperError::Answer {
-        name: name.to_owned(),
+        name: helper.name.to_owned(),
     })?;
-    run(name, "store", &input, TIME_MAX).map(drop)
+    run(helper, "store", &input, TIME_MAX).map(drop)
 }
 
 /// Makes a helper forget a registry; no error if it knew nothing.
-pub(super) fn erase(name: &str, registry: &str) -> Result<(), HelperError> {
-    match run(name, "erase", server_key(registry).as_bytes(), TIME_MAX) {
+pub(super) fn erase(helper: Helper<'_>, registry: &str) -> Result<(), HelperError> {
+    match run(helper, "erase", server_key(registry).as_bytes(), TIME_MAX) {
         Err(HelperError::Failed { message, .. }) if message.contains(NOT_FOUND) => Ok(()),
         other => other.map(drop),
     }
@@ -127,7 +137,13 @@ fn is_allowed(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.chars().all(allowed)
 }
 
-fn run(name: &str, verb: &str, input: &[u8], time_max: Duration) -> Result<Vec<u8>, HelperError> {
+fn run(
+    helper: Helper<'_>,
+    verb: &str,
+    input: &[u8],
+    time_max: Duration,
+) -> Result<Vec<u8>, HelperError> {
+    let name = helper.name;
     if !is_allowed(name) {
         return Err(HelperError::Name {
             name: printable(name, 80),
@@ -138,7 +154,12 @@ fn run(name: &str, verb: &str, input: &[u8], time_max: Duration) -> Result<Vec<u
         name: owned(),
         source,
     };
-    let mut child = Command::new(format!("docker-credential-{name}"))
+    let mut command = Command::new(format!("docker-credential-{name}"));
+    if let Some(path) = helper.path {
+        // The program itself is looked for in the path that the child will have.
+        command.env("PATH", path);
+    }
+    let mut child = command
         .arg(verb)
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -215,7 +236,10 @@ mod tests {
     fn names_that_are_paths_or_options_are_refused() {
         for name in ["", "../x", "a/b", "a b", ".hidden", "x;y", &"a".repeat(65)] {
             assert!(
-                matches!(get(name, "r"), Err(HelperError::Name { .. })),
+                matches!(
+                    get(Helper { name, path: None }, "r"),
+                    Err(HelperError::Name { .. })
+                ),
                 "{name}"
             );
         }
@@ -224,7 +248,14 @@ mod tests {
 
     #[test]
     fn a_missing_helper_says_so() {
-        let error = get("surely-not-installed", "r").unwrap_err();
+        let error = get(
+            Helper {
+                name: "surely-not-installed",
+                path: None,
+            },
+            "r",
+        )
+        .unwrap_err();
         assert!(
             error
                 .to_string()

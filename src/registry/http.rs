@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Identity, NoProxy, Proxy, blocking};
 
-use super::error::{RegistryError, printable};
+use super::error::RegistryError;
+use super::message::printable;
 use super::options::{ProxyOptions, RegistryOptions};
 
 const USER_AGENT: &str = concat!("builder/", env!("CARGO_PKG_VERSION"));
@@ -80,6 +81,28 @@ pub(super) fn certificates_of(host: &str, options: &RegistryOptions) -> Option<P
 }
 
 fn build(trust: &Trust, options: &RegistryOptions) -> Result<blocking::Client, RegistryError> {
+    match assemble(trust, options, Roots::System) {
+        // A machine without any authority, such as an image with nothing but this program in it.
+        Err(RegistryError::Prepare { .. }) => assemble(trust, options, Roots::BuiltIn),
+        other => other,
+    }
+}
+
+/// Where the authorities that everybody trusts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Roots {
+    /// The system (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured by the loader). Certificates of
+    /// it that cannot be parsed are passed over.
+    System,
+    /// Mozilla's list in this program, besides the system's.
+    BuiltIn,
+}
+
+fn assemble(
+    trust: &Trust,
+    options: &RegistryOptions,
+    roots: Roots,
+) -> Result<blocking::Client, RegistryError> {
     let silence_max = options.retry.silence_max;
     let mut builder = blocking::Client::builder()
         .user_agent(USER_AGENT)
@@ -99,36 +122,32 @@ fn build(trust: &Trust, options: &RegistryOptions) -> Result<blocking::Client, R
         Trust::Anybody => builder
             .tls_certs_only([])
             .tls_danger_accept_invalid_certs(true),
-        Trust::System => builder.tls_certs_only(roots(options)?),
+        Trust::System => builder.tls_certs_merge(more_roots(&options.ca_files, roots)?),
         Trust::Directory(directory) => {
-            let mut roots = roots(options)?;
-            for path in files_of(directory, "crt") {
-                roots.extend(read_certificates(&path)?);
-            }
+            let mut files = options.ca_files.clone();
+            files.extend(files_of(directory, "crt"));
             if let Some(identity) = client_identity(directory)? {
                 builder = builder.identity(identity);
             }
-            builder.tls_certs_only(roots)
+            builder.tls_certs_merge(more_roots(&files, roots)?)
         }
     };
     builder.build().map_err(|error| prepare(&error))
 }
 
-/// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured by the loader), or
-/// Mozilla's where the system has none, and those of the options.
-fn roots(options: &RegistryOptions) -> Result<Vec<Certificate>, RegistryError> {
-    let native = rustls_native_certs::load_native_certs().certs;
-    let parse = |der: &[u8]| Certificate::from_der(der).ok();
-    let mut roots: Vec<Certificate> = if native.is_empty() {
-        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-        built_in.iter().filter_map(|der| parse(der)).collect()
-    } else {
-        native.iter().filter_map(|der| parse(der)).collect()
-    };
-    for path in &options.ca_files {
-        roots.extend(read_certificates(path)?);
+/// The authorities besides the system's.
+fn more_roots(files: &[PathBuf], roots: Roots) -> Result<Vec<Certificate>, RegistryError> {
+    let mut more = Vec::new();
+    for path in files {
+        more.extend(read_certificates(path)?);
     }
-    Ok(roots)
+    // With authorities of its own the library does not complain that the system has none.
+    let alone = !more.is_empty() && rustls_native_certs::load_native_certs().certs.is_empty();
+    if alone || roots == Roots::BuiltIn {
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        more.extend(built_in.filter_map(|der| Certificate::from_der(der).ok()));
+    }
+    Ok(more)
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<Certificate>, RegistryError> {
@@ -194,7 +213,7 @@ fn proxies(options: &ProxyOptions) -> Result<Vec<Proxy>, RegistryError> {
 }
 
 fn prepare(error: &reqwest::Error) -> RegistryError {
-    let (_, detail) = super::error::diagnose(error);
+    let (_, detail) = super::message::diagnose(error);
     RegistryError::Prepare { detail }
 }
 
@@ -202,5 +221,47 @@ fn unusable(path: &Path, error: &dyn std::error::Error) -> RegistryError {
     RegistryError::Certificate {
         path: path.to_owned(),
         detail: printable(&error.to_string(), 200),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_of_trusting_can_be_made() {
+        let options = RegistryOptions::default();
+        for trust in [Trust::Plain, Trust::System, Trust::Anybody] {
+            assemble(&trust, &options, Roots::BuiltIn).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_certificate_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.crt");
+        std::fs::write(
+            &path,
+            "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+        )
+        .unwrap();
+        let trust = Trust::Directory(directory.path().to_owned());
+        let error = build(&trust, &RegistryOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("ca.crt"), "{error}");
+    }
+
+    #[test]
+    fn a_proxys_address_must_be_one() {
+        let mut options = RegistryOptions::default();
+        options.proxy.http = Some(crate::registry::Secret("http://user:pw@[bad".to_owned()));
+        let error = build(&Trust::Plain, &options).unwrap_err().to_string();
+        assert!(!error.contains("pw"), "{error}");
+    }
+
+    #[test]
+    fn uploads_may_take_as_long_as_they_are_large() {
+        let options = RegistryOptions::default();
+        assert!(upload_time_max(10 << 30, &options) > Duration::from_hours(24));
+        assert!(upload_time_max(0, &options) >= Duration::from_mins(5));
     }
 }

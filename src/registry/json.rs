@@ -98,7 +98,7 @@ mod tests {
             "<html>",
             &format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000)),
         ] {
-            assert!(object_names(bad.as_bytes()).is_err(), "{:.40}", bad);
+            assert!(object_names(bad.as_bytes()).is_err(), "{bad:.40}");
         }
     }
 }

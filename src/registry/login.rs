@@ -9,7 +9,7 @@ use super::auth_file::{self, AuthFile};
 use super::client::Client;
 use super::credential::Credential;
 use super::error::RegistryError;
-use super::helper;
+use super::helper::{self, Helper};
 use super::transport::Call;
 
 /// Where credentials were put.
@@ -50,8 +50,8 @@ impl Client {
             &Access::login(),
         ))?;
         let path = self.login_file()?;
-        if let Some(name) = self.login_helper(path, registry)? {
-            helper::store(&name, registry, &credential).map_err(|source| {
+        if let Some(name) = login_helper(path, registry)? {
+            helper::store(self.helper(&name), registry, &credential).map_err(|source| {
                 RegistryError::Helper {
                     registry: registry.to_owned(),
                     source,
@@ -72,9 +72,9 @@ impl Client {
     /// Returns whether the file or a helper was told so; `false` means nothing was known.
     pub fn logout(&self, registry: &str) -> Result<bool, RegistryError> {
         let path = self.login_file()?;
-        let helper = self.login_helper(path, registry)?;
+        let helper = login_helper(path, registry)?;
         if let Some(name) = &helper {
-            helper::erase(name, registry).map_err(|source| RegistryError::Helper {
+            helper::erase(self.helper(name), registry).map_err(|source| RegistryError::Helper {
                 registry: registry.to_owned(),
                 source,
             })?;
@@ -84,6 +84,13 @@ impl Client {
         Ok(removed || helper.is_some())
     }
 
+    fn helper<'a>(&'a self, name: &'a str) -> Helper<'a> {
+        Helper {
+            name,
+            path: self.inner.options.helper_path.as_deref(),
+        }
+    }
+
     fn login_file(&self) -> Result<&Path, RegistryError> {
         self.inner
             .options
@@ -91,11 +98,12 @@ impl Client {
             .as_deref()
             .ok_or(RegistryError::NoAuthFile)
     }
+}
 
-    fn login_helper(&self, path: &Path, registry: &str) -> Result<Option<String>, RegistryError> {
-        let file = AuthFile::read(path).map_err(|source| in_file(path, source))?;
-        Ok(file.and_then(|file| file.helper(registry)))
-    }
+/// The helper that a file puts in charge of a registry.
+fn login_helper(path: &Path, registry: &str) -> Result<Option<String>, RegistryError> {
+    let file = AuthFile::read(path).map_err(|source| in_file(path, source))?;
+    Ok(file.and_then(|file| file.helper(registry)))
 }
 
 fn in_file(path: &Path, source: std::io::Error) -> RegistryError {

@@ -7,8 +7,9 @@ use super::MANIFEST_BYTES_MAX;
 use super::auth::Access;
 use super::client::{Client, Inner};
 use super::endpoint::Endpoint;
-use super::error::{RegistryError, Unacceptable, printable};
+use super::error::{RegistryError, Unacceptable};
 use super::json::object_names;
+use super::message::printable;
 use super::transport::{Call, Reply};
 use crate::digest::Digest;
 use crate::image::{Descriptor, Index, Manifest, MediaType};
@@ -19,7 +20,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 /// A manifest or an index, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 
@@ -79,9 +80,7 @@ impl Inner {
         ask: impl Fn(&Endpoint) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         let places = self.places(reference)?;
-        let mut result = Err(RegistryError::NotFound {
-            reference: reference.clone(),
-        });
+        let mut result = Err(RegistryError::not_found(reference));
         for place in &places {
             result = ask(place).map_err(|error| not_found(error, reference));
             match &result {
@@ -159,9 +158,7 @@ impl Inner {
 /// Puts the sentence that people know in place of a bare 404.
 fn not_found(error: RegistryError, reference: &Reference) -> RegistryError {
     match error.status() {
-        Some(404) => RegistryError::NotFound {
-            reference: reference.clone(),
-        },
+        Some(404) => RegistryError::not_found(reference),
         _ => error,
     }
 }
@@ -211,7 +208,7 @@ pub(super) fn parse_document(
             let manifest: Manifest = serde_json::from_slice(body).map_err(json)?;
             let stated = manifest.media_type.clone();
             check_sizes(manifest.layers.iter().chain([&manifest.config]))?;
-            (Document::Manifest(manifest), stated)
+            (Document::Manifest(Box::new(manifest)), stated)
         }
         (false, true) => {
             let index: Index = serde_json::from_slice(body).map_err(json)?;
@@ -340,6 +337,19 @@ mod tests {
             (&plain.replace("sha256:a", "sha256:A"), Some(oci)),
         ] {
             assert!(parse(body, header).is_err(), "{header:?} {body}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_document_makes_it_panic(cut in 0_usize..400, byte: u8, at in 0_usize..400) {
+            let mut body = manifest(r#", "annotations": {"a": "b"}"#).into_bytes();
+            body.truncate(cut);
+            if let Some(place) = body.get_mut(at) {
+                *place = byte;
+            }
+            let _ = parse_document(&body, None);
+            let _ = super::super::message::parse_errors(&body);
         }
     }
 }

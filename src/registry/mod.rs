@@ -29,11 +29,13 @@ mod http;
 mod json;
 mod login;
 mod manifest;
+mod message;
 mod mirror;
 mod options;
 mod push;
 mod resolve;
 mod retry;
+mod token;
 mod toml;
 mod transport;
 
@@ -47,7 +49,7 @@ pub use login::{LoginOutcome, StoredIn};
 pub use mirror::{Mirror, MirrorPulls, MirrorRule};
 pub use options::{ProxyOptions, RegistryOptions, RetryPolicy};
 pub use push::Pushed;
-pub use resolve::{Known, Nothing, ResolvedManifest};
+pub use resolve::{Known, Nothing, ResolvedManifest, choose};
 
 /// The largest manifest or index that is read, in bytes (distribution-spec asks for at least this).
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;

@@ -2,6 +2,7 @@
 //! [`Client`](super::Client) needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct RegistryOptions {
     pub auth_files: Vec<PathBuf>,
     /// Where `login` writes and `logout` deletes; usually `$DOCKER_CONFIG/config.json`.
     pub login_file: Option<PathBuf>,
+    /// Where credential helpers are looked for, in the form of `PATH`; `None` means the program's own.
+    pub helper_path: Option<OsString>,
     /// Registries that may be spoken to without verified TLS or in plain HTTP: `host`,
     /// `host:port`, or a CIDR such as `10.0.0.0/8` for addresses. Loopback needs no entry.
     pub insecure: Vec<String>,

@@ -1,7 +1,7 @@
 //! Pushing blobs and manifests: only what is missing, to the registry itself alone.
 
 use std::io::{self, Read};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::LOCATION;
 use reqwest::{Method, StatusCode, Url};
@@ -9,7 +9,8 @@ use reqwest::{Method, StatusCode, Url};
 use super::auth::Access;
 use super::client::{Client, Inner};
 use super::endpoint::{Endpoint, same_origin};
-use super::error::{RegistryError, Unacceptable, printable, redacted};
+use super::error::{RegistryError, Unacceptable};
+use super::message::{printable, redacted};
 use super::retry::pause;
 use super::transport::{Call, Open, Payload, Reply, Target};
 use crate::digest::Digest;
@@ -184,16 +185,14 @@ impl Inner {
         url.query_pairs_mut()
             .append_pair("digest", &descriptor.digest.to_string());
         // What goes wrong with our own bytes must not look like the registry's fault.
-        let source: Mutex<Option<io::Error>> = Mutex::new(None);
+        let source = Complaint::default();
         let open = || match open() {
-            Ok(reader) => Ok(reader),
-            Err(error) => {
-                let text = error.to_string();
-                if let Ok(mut source) = source.lock() {
-                    *source = Some(error);
-                }
-                Err(io::Error::other(text))
-            }
+            Ok(inner) => Ok(Box::new(Telling {
+                inner,
+                left: descriptor.size,
+                complaint: source.clone(),
+            }) as Box<dyn Read + Send>),
+            Err(error) => Err(source.keep(error)),
         };
         let call = Call {
             target: Target::Own(&url),
@@ -202,12 +201,76 @@ impl Inner {
             ..Call::new(Method::PUT, home, String::new(), &access)
         };
         let result = self.call(&call).map(drop);
-        match (result, source.into_inner().ok().flatten()) {
+        match (result, source.take()) {
             (Err(_), Some(source)) => Err(RegistryError::Source {
                 digest: descriptor.digest,
                 source,
             }),
             (result, _) => result,
+        }
+    }
+}
+
+/// An error of the bytes to push, kept for the one who opened them.
+#[derive(Clone, Default)]
+struct Complaint(Arc<Mutex<Option<io::Error>>>);
+
+impl Complaint {
+    /// Keeps an error and returns a likeness of it.
+    fn keep(&self, error: io::Error) -> io::Error {
+        let likeness = io::Error::new(error.kind(), error.to_string());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        likeness
+    }
+
+    fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A reader that tells what went wrong with it. It reads to the very end before it hands out the
+/// last bytes: the HTTP library would stop at the size, before a verifying reader can object.
+struct Telling {
+    inner: Box<dyn Read + Send>,
+    left: u64,
+    complaint: Complaint,
+}
+
+impl Telling {
+    fn read_checked(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let limit = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let count = self.inner.read(&mut buffer[..limit])?;
+        self.left -= count as u64;
+        if count == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if self.left == 0 && count > 0 && read_one(&mut self.inner)? {
+            let text = "there is more than the promised size";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(count)
+    }
+}
+
+/// Whether one more byte can be read.
+fn read_one(reader: &mut impl Read) -> io::Result<bool> {
+    loop {
+        match reader.read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map(|count| count > 0),
+        }
+    }
+}
+
+impl Read for Telling {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.read_checked(buffer) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(self.complaint.keep(error))
+            }
+            other => other,
         }
     }
 }

@@ -74,10 +74,8 @@ impl Client {
         let mut descriptor = top;
         let mut index = None;
         for _ in 0..=DEPTH_MAX {
-            let unacceptable = |reason| RegistryError::Answer {
-                request: shown(&pinned.at(descriptor.digest)),
-                reason,
-            };
+            let unacceptable =
+                |reason| RegistryError::unacceptable(shown(&pinned.at(descriptor.digest)), reason);
             match parse_document(&bytes, Some(&descriptor.media_type))
                 .map_err(unacceptable)?
                 .1
@@ -89,7 +87,7 @@ impl Client {
                         index,
                         descriptor,
                         bytes,
-                        manifest,
+                        manifest: *manifest,
                         config_bytes,
                         config,
                     });
@@ -97,8 +95,8 @@ impl Client {
                 Document::Index(parsed) => {
                     let chosen =
                         choose(&parsed, platform).ok_or_else(|| RegistryError::NoPlatform {
-                            reference: reference.clone(),
-                            platform: platform.clone(),
+                            reference: Box::new(reference.clone()),
+                            platform: Box::new(platform.clone()),
                             offered: offered(&parsed),
                         })?;
                     let next = self.document(&pinned, chosen, known)?;
@@ -108,10 +106,10 @@ impl Client {
                 }
             }
         }
-        Err(RegistryError::Answer {
-            request: shown(&pinned),
-            reason: Unacceptable::Nested(DEPTH_MAX),
-        })
+        Err(RegistryError::unacceptable(
+            shown(&pinned),
+            Unacceptable::Nested(DEPTH_MAX),
+        ))
     }
 
     fn top(
@@ -153,12 +151,12 @@ impl Client {
         }
         let reference = pinned.at(descriptor.digest);
         if descriptor.size > MANIFEST_BYTES_MAX {
-            return Err(RegistryError::Answer {
-                request: shown(&reference),
-                reason: Unacceptable::TooLarge {
+            return Err(RegistryError::unacceptable(
+                shown(&reference),
+                Unacceptable::TooLarge {
                     max: MANIFEST_BYTES_MAX,
                 },
-            });
+            ));
         }
         let (fetched, bytes) = self.manifest(&reference)?;
         let reason = if fetched.size != descriptor.size {
@@ -171,10 +169,7 @@ impl Client {
         } else {
             return Ok(bytes);
         };
-        Err(RegistryError::Answer {
-            request: shown(&reference),
-            reason,
-        })
+        Err(RegistryError::unacceptable(shown(&reference), reason))
     }
 
     fn config(
@@ -185,10 +180,7 @@ impl Client {
     ) -> Result<(Vec<u8>, ImageConfig), RegistryError> {
         let digest = manifest.config.digest;
         let reference = pinned.at(digest);
-        let unacceptable = |reason| RegistryError::Answer {
-            request: shown(&reference),
-            reason,
-        };
+        let unacceptable = |reason| RegistryError::unacceptable(shown(&reference), reason);
         let known = known
             .bytes(&digest)
             .filter(|bytes| check_digest(digest, bytes).is_ok());
@@ -202,7 +194,7 @@ impl Client {
             None => read_config(self, pinned, &manifest.config)?,
         };
         if MediaType::parse(&manifest.config.media_type).is_none() {
-            let media_type = super::error::printable(&manifest.config.media_type, 100);
+            let media_type = super::message::printable(&manifest.config.media_type, 100);
             return Err(unacceptable(Unacceptable::MediaType(media_type)));
         }
         let config = serde_json::from_slice(&bytes)
@@ -221,7 +213,7 @@ fn shown(reference: &Reference) -> Request {
 
 /// The entry of an index for a platform: among those that suit, one whose variant is the wanted
 /// one, else the first. Attestations and entries of other kinds are no candidates.
-fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
+pub fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
     let wanted = platform.clone().normalized();
     let suits = |descriptor: &&Descriptor| {
         let is_image = MediaType::parse(&descriptor.media_type).is_some();

@@ -176,7 +176,7 @@ mod tests {
         let stop = Stop::default();
         assert!(stop.wait(Duration::ZERO));
         stop.stop();
-        assert!(!stop.wait(Duration::from_secs(3600)));
+        assert!(!stop.wait(Duration::from_hours(1)));
     }
 
     #[test]

@@ -156,10 +156,9 @@ fn unquoted(text: &str, wanted: char) -> Option<usize> {
             Some('"') if escaped => escaped = false,
             Some('"') if c == '\\' => escaped = true,
             Some(open) if c == open => quote = None,
-            Some(_) => {}
             None if c == wanted => return Some(at),
             None if c == '"' || c == '\'' => quote = Some(c),
-            None => {}
+            Some(_) | None => {}
         }
     }
     None

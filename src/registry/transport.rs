@@ -13,10 +13,9 @@ use super::challenge::{Challenge, authority};
 use super::client::Inner;
 use super::credential::Secret;
 use super::endpoint::{Endpoint, Scheme, same_origin};
-use super::error::{
-    Broken, RegistryError, Request, Unacceptable, diagnose, parse_errors, printable, redacted,
-};
+use super::error::{Broken, RegistryError, Request, Unacceptable};
 use super::http::upload_time_max;
+use super::message::{diagnose, parse_errors, printable, redacted};
 use super::retry::{is_transient, parse_retry_after, pause};
 
 const ERROR_BYTES_MAX: u64 = 64 * 1024;
@@ -91,10 +90,7 @@ impl Reply {
     }
 
     pub(super) fn unacceptable(&self, reason: Unacceptable) -> RegistryError {
-        RegistryError::Answer {
-            request: self.request.clone(),
-            reason,
-        }
+        RegistryError::unacceptable(self.request.clone(), reason)
     }
 
     /// The whole body, within a bound.
@@ -140,7 +136,7 @@ impl Inner {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
-            if !failed.transient || attempt >= attempts {
+            if !failed.transient || attempt >= attempts.min(tries_of(&failed.error)) {
                 return Err(failed.error);
             }
             tracing::debug!(error = %failed.error, attempt, "registry request failed, trying again");
@@ -180,24 +176,12 @@ impl Inner {
         loop {
             let (response, url, header) = self.send_somehow(call)?;
             let status = response.status();
-            if status == StatusCode::UNAUTHORIZED && !renewed {
-                let challenge = challenge_of(response.headers());
-                if let Some(challenge) = challenge {
-                    let rejection = Rejection {
-                        url: &url,
-                        challenge,
-                        header: header.as_ref(),
-                    };
-                    renewed = true;
-                    if self.take_challenge(call.endpoint, call.access, rejection)
-                        && (header.is_some()
-                            || self
-                                .authorization(call.endpoint, &url, call.access)?
-                                .is_some())
-                    {
-                        continue;
-                    }
-                }
+            if status == StatusCode::UNAUTHORIZED
+                && !renewed
+                && self.renew(call, &response, &url, header.as_ref())?
+            {
+                renewed = true;
+                continue;
             }
             return if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
                 self.follow(call, response, url, header)
@@ -207,18 +191,42 @@ impl Inner {
         }
     }
 
+    /// Deals with a 401; returns whether another try can do better: with a new token, or with a
+    /// password that was not sent before.
+    fn renew(
+        &self,
+        call: &Call<'_>,
+        response: &blocking::Response,
+        url: &Url,
+        header: Option<&Secret>,
+    ) -> Result<bool, RegistryError> {
+        let Some(challenge) = challenge_of(response.headers()) else {
+            return Ok(false);
+        };
+        let is_basic = challenge == Challenge::Basic;
+        let rejection = Rejection {
+            url,
+            challenge,
+            header,
+        };
+        self.take_challenge(call.endpoint, call.access, rejection);
+        let next = self.authorization(call.endpoint, url, call.access)?;
+        Ok(next.is_some() && (!is_basic || next.as_ref() != header))
+    }
+
     /// Sends in the scheme that works for the host, finding it out if need be.
     fn send_somehow(
         &self,
         call: &Call<'_>,
     ) -> Result<(blocking::Response, Url, Option<Secret>), Failed> {
         let host = &call.endpoint.host;
-        let known = self.known_scheme(host);
+        let known = self.known_scheme(call.endpoint);
         let schemes = match &known {
             Some(scheme) => std::slice::from_ref(scheme),
             None => call.endpoint.schemes(),
         };
         let mut first: Option<Failed> = None;
+        let mut doubtful = None;
         for scheme in schemes {
             let url = match &call.target {
                 Target::Path(path) => call.endpoint.url(*scheme, path),
@@ -229,16 +237,26 @@ impl Inner {
             })?;
             let header = self.authorization(call.endpoint, &url, call.access)?;
             match self.send(call, &url, *scheme, header.as_ref()) {
+                Ok(response)
+                    if known.is_none() && *scheme == Scheme::Http && wants_tls(&response) =>
+                {
+                    doubtful = Some((response, url, header));
+                }
                 Ok(response) => {
-                    let is_last = scheme == schemes.last().unwrap_or(scheme);
-                    if *scheme == Scheme::Http && !is_last && wants_tls(&response) {
-                        continue;
-                    }
-                    self.remember_scheme(host, *scheme);
+                    self.remember_scheme(call.endpoint, *scheme);
                     return Ok((response, url, header));
                 }
                 Err(failed) => first = first.or(Some(failed)),
             }
+        }
+        // It looked like a server of TLS. If no TLS was to be had, it meant what it said; if there is
+        // TLS but no trust, that is the thing to tell.
+        let is_tls = |failed: &Failed| {
+            let broken = Broken::Certificate;
+            matches!(&failed.error, RegistryError::Transport { broken: found, .. } if *found == broken)
+        };
+        if let Some(answer) = doubtful.filter(|_| !first.as_ref().is_some_and(is_tls)) {
+            return Ok(answer);
         }
         Err(first.unwrap_or_else(|| {
             RegistryError::Prepare {
@@ -300,9 +318,11 @@ impl Inner {
     ) -> Result<Reply, Failed> {
         let mut url = asked.clone();
         for _ in 0..REDIRECTS_MAX {
-            let refuse = |location: &str| RegistryError::Answer {
-                request: Request::new(&call.method, &url),
-                reason: Unacceptable::Redirect(location.to_owned()),
+            let refuse = |location: &str| {
+                RegistryError::unacceptable(
+                    Request::new(&call.method, &url),
+                    Unacceptable::Redirect(location.to_owned()),
+                )
             };
             let location = response
                 .headers()
@@ -321,7 +341,7 @@ impl Inner {
                 return Err(refuse(&redacted(&next)).into());
             }
             let own = same_origin(&next, &asked);
-            let trust = match self.known_scheme(&call.endpoint.host) {
+            let trust = match self.known_scheme(call.endpoint) {
                 Some(scheme) if own => self.trust(&call.endpoint.host, scheme),
                 _ => self.stranger_trust(&next),
             };
@@ -346,13 +366,10 @@ impl Inner {
                 return self.judge_status(call, response, url, origin);
             }
         }
-        Err(RegistryError::Answer {
-            request: Request::new(&call.method, &asked),
-            reason: Unacceptable::Redirect(format!(
-                "{} after {REDIRECTS_MAX} others",
-                authority(&url)
-            )),
-        }
+        Err(RegistryError::unacceptable(
+            Request::new(&call.method, &asked),
+            Unacceptable::Redirect(format!("{} after {REDIRECTS_MAX} others", authority(&url))),
+        )
         .into())
     }
 
@@ -407,6 +424,18 @@ impl Inner {
     }
 }
 
+/// How often an error is worth another try, whatever the policy says: a name that is misspelt or a
+/// port where nothing listens is usually so for good.
+fn tries_of(error: &RegistryError) -> u32 {
+    match error {
+        RegistryError::Transport {
+            broken: Broken::Refused | Broken::Name,
+            ..
+        } => 3,
+        _ => u32::MAX,
+    }
+}
+
 fn challenge_of(headers: &HeaderMap) -> Option<Challenge> {
     Challenge::pick(
         headers
@@ -449,10 +478,8 @@ pub(super) fn read_limited(
     bytes_max: u64,
     request: &Request,
 ) -> Result<Vec<u8>, RegistryError> {
-    let too_large = || RegistryError::Answer {
-        request: request.clone(),
-        reason: Unacceptable::TooLarge { max: bytes_max },
-    };
+    let too_large =
+        || RegistryError::unacceptable(request.clone(), Unacceptable::TooLarge { max: bytes_max });
     if response
         .content_length()
         .is_some_and(|length| length > bytes_max)

@@ -8,6 +8,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+/// SIOCGIFFLAGS and SIOCSIFFLAGS; the C libraries disagree about the type of requests.
+const GET_FLAGS: libc::Ioctl = 0x8913;
+const SET_FLAGS: libc::Ioctl = 0x8914;
+
 /// Sets `lo` of the current network namespace up.
 pub fn loopback_up() -> io::Result<()> {
     // SAFETY: no pointers are passed; the result is checked before it is used as a descriptor.
@@ -23,13 +27,13 @@ pub fn loopback_up() -> io::Result<()> {
         *to = libc::c_char::from_ne_bytes([*from]);
     }
     // SAFETY: libc::SIOCGIFFLAGS reads the name and writes the flags of the ifreq it is given.
-    let code = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
+    let code = unsafe { libc::ioctl(socket.as_raw_fd(), GET_FLAGS, &raw mut request) };
     super::process::check(i64::from(code))?;
     // SAFETY: libc::SIOCGIFFLAGS succeeded, so the flags are the initialised member of the union.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
     let up = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
     request.ifr_ifru.ifru_flags = flags | up;
     // SAFETY: SIOCSIFFLAGS only reads the ifreq it is given.
-    let code = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let code = unsafe { libc::ioctl(socket.as_raw_fd(), SET_FLAGS, &raw const request) };
     super::process::check(i64::from(code))
 }

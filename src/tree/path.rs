@@ -94,7 +94,32 @@ impl TreePath {
             .filter(|name| !name.is_empty())
     }
 
-    fn push(&mut self, name: &[u8]) {
+    /// The components' borders from the top down: `a`, `a/b`, `a/b/c` for `a/b/c`.
+    pub fn ancestors_and_self(&self) -> impl Iterator<Item = Self> {
+        let ends = self.0.iter().enumerate();
+        ends.filter(|(_, byte)| **byte == b'/')
+            .map(|(end, _)| end)
+            .chain((!self.0.is_empty()).then_some(self.0.len()))
+            .map(|end| Self(self.0[..end].to_vec()))
+    }
+
+    /// Whether `ancestor` is this path or one of its parents.
+    pub fn is_within(&self, ancestor: &Self) -> bool {
+        ancestor.is_root()
+            || self
+                .0
+                .strip_prefix(ancestor.0.as_slice())
+                .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+    }
+
+    /// Wraps bytes that are already clean; `None` if they are not.
+    pub(super) fn from_clean(bytes: Vec<u8>) -> Option<Self> {
+        let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+        let clean = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(is_name);
+        (clean && !bytes.contains(&0)).then_some(Self(bytes))
+    }
+
+    pub(super) fn push(&mut self, name: &[u8]) {
         if !self.0.is_empty() {
             self.0.push(b'/');
         }
@@ -104,10 +129,34 @@ impl TreePath {
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // A slash sorts below every other byte, so that `a`, `a/b`, `a.b` come in tree order.
-        let key = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        self.0.iter().map(key).cmp(other.0.iter().map(key))
+        tree_order(&self.0, &other.0)
     }
+}
+
+/// Compares the bytes of two clean paths in tree order: a slash sorts below every other byte, so
+/// that `a`, `a/b`, `a.b` come in this order.
+pub(super) fn tree_order(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
+    let shared = shared_prefix(one, other);
+    let key = |bytes: &[u8]| match bytes.get(shared) {
+        None => 0_u16,
+        Some(b'/') => 1,
+        Some(byte) => u16::from(*byte) + 2,
+    };
+    key(one).cmp(&key(other))
+}
+
+/// How many bytes two paths share from the start.
+pub(super) fn shared_prefix(one: &[u8], other: &[u8]) -> usize {
+    const WIDTH: usize = 16;
+    let mut at = 0;
+    for (left, right) in one.chunks_exact(WIDTH).zip(other.chunks_exact(WIDTH)) {
+        if left != right {
+            break;
+        }
+        at += WIDTH;
+    }
+    let rest = one[at..].iter().zip(&other[at..]);
+    at + rest.take_while(|(left, right)| left == right).count()
 }
 
 impl PartialOrd for TreePath {

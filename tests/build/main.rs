@@ -1,5 +1,15 @@
-//! Builds and sandboxes on the real kernel.
+//! Real builds on the real kernel, checked by tools that are not ours.
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod base;
+mod cache;
+mod copy;
+mod examples;
+mod image;
+mod language;
 mod sandbox;
 mod sandbox_life;
 mod sandbox_mounts;

@@ -4,9 +4,9 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-use builder::executor::sandbox::{Exit, SandboxError, SandboxNetwork, Ulimit};
+use builder::executor::sandbox::{Cancel, Exit, Notice, SandboxError, SandboxNetwork, Ulimit};
 
-use super::sandbox_world::{World, error, run, tree};
+use super::sandbox_world::{World, error, run, sandbox, tree};
 
 #[test]
 fn output_and_exit_code_are_the_commands() {
@@ -256,6 +256,59 @@ fn without_network_there_is_only_loopback() {
     let mut spec = world.spec("ls /sys/class/net; ifconfig lo | grep -c 'UP LOOPBACK RUNNING'");
     spec.network = SandboxNetwork::None;
     assert_eq!(run(&spec).stdout, "lo\n1\n");
+}
+
+#[test]
+fn a_private_network_reaches_out_but_not_the_host() {
+    let mut world = World::new();
+    let runner = sandbox();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut specs = [
+        "ls /sys/class/net | grep -c -v lo; route -n | grep -c '^0.0.0.0'; cat /etc/resolv.conf"
+            .to_owned(),
+        format!("nc -w 1 127.0.0.1 {port} </dev/null; echo $?"),
+    ]
+    .map(|script| world.spec(&script));
+    let cancel = Cancel::new().unwrap();
+    let mut outputs = Vec::new();
+    for spec in &mut specs {
+        spec.network = SandboxNetwork::Private;
+        let mut text = Vec::new();
+        let mut collect = |_, bytes: &[u8]| text.extend_from_slice(bytes);
+        let outcome = runner.run(spec, &mut collect, &cancel).unwrap();
+        if let [Notice::HostNetwork { why }] = outcome.notices.as_slice() {
+            assert!(why.starts_with("no private network: "), "{why}");
+            eprintln!("skipped: {why}");
+            return;
+        }
+        outputs.push(String::from_utf8(text).unwrap());
+    }
+    assert!(
+        outputs[0].starts_with("1\n1\n") && outputs[0].contains("nameserver"),
+        "{outputs:?}"
+    );
+    assert!(outputs[1].ends_with("1\n"), "{outputs:?}");
+}
+
+#[test]
+fn limits_hold_or_are_reported() {
+    let mut world = World::new();
+    let mut spec = world.spec("dd if=/dev/zero of=/dev/null bs=200M count=1");
+    spec.limits.memory_bytes = Some(64 << 20);
+    let ran = run(&spec);
+    let unlimited = ran.outcome.notices.len();
+    assert!(
+        (ran.outcome.exit, unlimited) == (Exit::OutOfMemory, 0) || unlimited == 1,
+        "{ran:?}"
+    );
+    let mut spec = world.spec("i=0; while [ $i -lt 50 ]; do sleep 10 & i=$((i+1)); done; echo all");
+    spec.limits.pids_max = Some(20);
+    let ran = run(&spec);
+    assert!(
+        ran.stdout.is_empty() || ran.outcome.notices.len() == 1,
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn everything_holds_in_a_user_namespace() {
             let again = Again {
                 helper: executable(),
                 program: std::env::current_exe().unwrap(),
-                args: ["build", tests].map(Into::into).to_vec(),
+                args: ["build", tests, "--nocapture"].map(Into::into).to_vec(),
             };
             assert_eq!(enter(Rung::UserRange, &again).unwrap(), Some(0), "{tests}");
         }

@@ -116,6 +116,11 @@ impl Project {
         }
     }
 
+    /// Removes the store: what follows is an empty runner.
+    pub fn forget_store(&self) {
+        fs::remove_dir_all(self.store()).unwrap();
+    }
+
     fn own(&self, path: &str) {
         if let Some(user) = &self.user {
             user.own(&self.context().join(path));

@@ -6,7 +6,7 @@
 //! and adopts what it finds.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::error::RemoteError;
 use super::{BlobSource, Remote};
@@ -57,12 +57,12 @@ pub trait RegistryPort: Send + Sync {
         size: u64,
     ) -> Result<Box<dyn Read + Send>, Self::Error>;
 
-    /// Uploads a blob of known digest and size in bytes.
+    /// Uploads a blob of known digest and size in bytes; `open` gives its bytes, once for each try.
     fn push_blob(
         &self,
         repository: &Reference,
         blob: (&Digest, u64),
-        bytes: &mut dyn Read,
+        open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
     ) -> Result<(), Self::Error>;
 }
 
@@ -100,10 +100,13 @@ impl<P: RegistryPort> RegistryRemote<P> {
         }
     }
 
-    fn push(&self, digest: &Digest, size: u64, bytes: &mut dyn Read) -> Result<(), RemoteError> {
-        let blob = (digest, size);
+    fn push(
+        &self,
+        blob: (&Digest, u64),
+        open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+    ) -> Result<(), RemoteError> {
         self.port
-            .push_blob(&self.repository, blob, bytes)
+            .push_blob(&self.repository, blob, open)
             .map_err(self.failed("write"))
     }
 
@@ -115,13 +118,15 @@ impl<P: RegistryPort> RegistryRemote<P> {
         for form in record.blobs.iter().chain(&record.tree) {
             if !has(&form.digest)? {
                 let (digest, size) = (form.digest, form.size);
-                let mut reader = VerifiedReader::new(blobs.open(form)?, digest, size);
-                self.push(&digest, size, &mut reader)?;
+                self.push((&digest, size), &|| {
+                    let blob = blobs.open(form).map_err(io::Error::other)?;
+                    Ok(Box::new(VerifiedReader::new(blob, digest, size)))
+                })?;
             }
         }
         let empty = Digest::of(EMPTY);
         if !has(&empty)? {
-            self.push(&empty, EMPTY.len() as u64, &mut &*EMPTY)?;
+            self.push((&empty, EMPTY.len() as u64), &|| Ok(Box::new(EMPTY)))?;
         }
         Ok(())
     }

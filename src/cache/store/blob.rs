@@ -95,6 +95,7 @@ impl BlobWriter {
             compare((wanted, wanted_size), (digest, size)).map_err(StoreError::Mismatch)?;
         }
         self.store.pin(&digest)?;
+        self.store.relax()?;
         if self.store.blob_size(&digest) == Some(size) {
             file::discard(&self.path);
             return Ok((digest, size));
@@ -155,6 +156,7 @@ impl Store {
     /// Starts a blob.
     pub fn blob_writer(&self, hashing: Hashing) -> Result<BlobWriter, StoreError> {
         let path = self.temp()?;
+        self.relax()?;
         let file = file::create(&path).map_err(at!(Create, &path))?;
         let sink = Some(match hashing {
             Hashing::Here => Sink::Hashing(HashWriter::new(file)),
@@ -200,6 +202,7 @@ impl Store {
     /// [`StoreError::Missing`]; reading fails if it is damaged.
     pub fn open_blob(&self, digest: &Digest, size: u64) -> Result<BlobReader, StoreError> {
         let file = self.open_blob_file(digest)?;
+        self.relax()?;
         Ok(BlobReader {
             store: self.clone(),
             digest: *digest,

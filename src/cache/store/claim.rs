@@ -67,6 +67,7 @@ impl Store {
         if self.writable().is_err() {
             return Ok(Claim::Miss(self.lease(key, None)));
         }
+        self.relax()?;
         let path = self.paths().claim(key);
         let (clock, mut pause) = (Stopwatch::start(), Pause::default());
         loop {

@@ -306,7 +306,7 @@ impl Shared {
         }
         for (diff_id, form) in &batch.forms {
             if !lost.contains(&form.digest)
-                && let Err(error) = layer::link_form(&self.paths, diff_id, form)
+                && let Err(error) = layer::add_form(&self.paths, diff_id, form)
             {
                 failure.get_or_insert((self.paths.layer(diff_id), error));
             }

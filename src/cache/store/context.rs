@@ -14,6 +14,11 @@ use crate::digest::{ContentDigest, hex};
 const INDEX_BYTES_MAX: u64 = 2 << 30;
 
 impl Store {
+    /// Where downloaded files are kept, by address and digest.
+    pub fn downloads(&self) -> PathBuf {
+        self.paths().area("downloads")
+    }
+
     /// The file for the stat index of a context directory (an absolute path).
     pub fn context_index_path(&self, context: &Path) -> PathBuf {
         let digest = ContentDigest::of(context.as_os_str().as_bytes());

@@ -18,24 +18,26 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// be read: for caches all of these are misses.
 pub(crate) fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
     let mut file = open(path).ok()?;
-    let mut bytes = Vec::with_capacity(4096);
-    let limit = usize::try_from(max).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; 8192];
+    let mut length = 0;
     loop {
-        if bytes.len() > limit {
-            return None;
-        }
-        // The spare byte tells the end of a small file apart from a full buffer in one read more.
-        if bytes.len() == bytes.capacity() {
-            bytes.reserve(bytes.len());
-        }
-        let before = bytes.len();
-        let room = bytes.capacity() - before;
-        match (&mut file).take(room as u64).read_to_end(&mut bytes) {
-            Ok(0) => return Some(bytes),
-            Ok(count) if count < room => return (bytes.len() <= limit).then_some(bytes),
-            Ok(_) => {}
+        match file.read(&mut bytes[length..]) {
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return None,
         }
+        if length as u64 > max {
+            return None;
+        }
+        if length < bytes.len() {
+            // A regular file gives less than was asked for only at its end.
+            bytes.truncate(length);
+            return Some(bytes);
+        }
+        let more = file.metadata().map_or(0, |metadata| metadata.len());
+        let more = usize::try_from(more.min(max)).unwrap_or(0);
+        // One byte to spare, so that the end shows at once.
+        bytes.resize(more.max(length).saturating_add(1).max(length * 2), 0);
     }
 }
 

@@ -2,25 +2,21 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::dir;
+use super::faces::{self, Face};
 use super::file;
 use super::open::Store;
 use super::paths::Paths;
 use crate::cache::error::{StoreError, at};
 use crate::cache::record::BlobForm;
 use crate::cache::seal::{seal, unseal};
-use crate::digest::{DiffId, Digest};
-use crate::image::Compression;
+use crate::digest::DiffId;
 
-/// The name of the link to the directory face.
-pub(super) const DIR: &str = "dir";
-/// The name of the tree index.
-pub(super) const TREE: &str = "tree";
 /// The longest tree index that is read, in bytes: more than ten million entries.
 const TREE_BYTES_MAX: u64 = 2 << 30;
 /// The time of last use is written at most so often, in seconds.
@@ -51,17 +47,19 @@ impl Store {
             return LayerFaces::default();
         }
         let path = self.paths().layer(diff_id);
-        let mut faces = faces_of(self.paths(), &path);
-        faces.blobs.extend(self.committer().forms(diff_id));
-        faces.blobs.sort_unstable();
-        faces.blobs.dedup();
-        if faces.is_available() || faces.has_tree {
+        let mut found = present(self.paths(), &path);
+        found.blobs.extend(self.committer().forms(diff_id));
+        found.blobs.sort_unstable();
+        found.blobs.dedup();
+        found.has_tree = self.paths().tree(diff_id).exists();
+        if found.is_available() || found.has_tree {
             self.touch(&path);
         }
-        faces
+        found
     }
 
-    /// Adds a blob as a form of a layer. The blob must have been committed.
+    /// Adds a blob as a form of a layer. The blob must have been committed, and the caller must have
+    /// proved that it is the layer: that its decompressed bytes have this diff id.
     ///
     /// # Errors
     /// [`StoreError::Missing`] if it was not.
@@ -70,6 +68,7 @@ impl Store {
         check_encoder(form.made_by.as_deref())?;
         self.pin(&diff_id.0)?;
         self.pin(&form.digest)?;
+        self.relax()?;
         if self.committer().add_form(diff_id, &form)? {
             return Ok(());
         }
@@ -78,13 +77,14 @@ impl Store {
             return Err(StoreError::Missing { digest });
         }
         let path = self.paths().layer(diff_id);
-        link_form(self.paths(), diff_id, &form).map_err(at!(Create, path))
+        add_form(self.paths(), diff_id, &form).map_err(at!(Create, path))
     }
 
     /// Keeps the tree index of a layer, encoded.
     pub fn put_tree(&self, diff_id: &DiffId, encoded: Vec<u8>) -> Result<(), StoreError> {
         self.pin(&diff_id.0)?;
-        let path = self.paths().layer(diff_id).join(TREE);
+        self.relax()?;
+        let path = self.paths().tree(diff_id);
         let temp = self.temp()?;
         let bytes = seal("tree", encoded);
         file::replace(&temp, &path, &bytes).map_err(at!(Create, path))
@@ -93,12 +93,11 @@ impl Store {
     /// The tree index of a layer as it was put; `None` if it is not there or was damaged.
     pub fn tree(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
         self.pin(&diff_id.0).ok()?;
-        let path = self.paths().layer(diff_id).join(TREE);
+        let path = self.paths().tree(diff_id);
         unseal("tree", file::read(&path, TREE_BYTES_MAX)?)
     }
 
-    /// Whether the layer's bytes are here: as a directory of this boot, or as a blob. Costs three
-    /// or four system calls.
+    /// Whether the layer's bytes are here: as a directory of this boot, or as a blob.
     pub(super) fn is_available(&self, diff_id: &DiffId) -> bool {
         if self.pin(&diff_id.0).is_err() {
             return false;
@@ -113,8 +112,7 @@ impl Store {
         available
     }
 
-    /// Notes that something was used: its directory's time of access (the kernel does not change
-    /// it behind our back in a way that matters: a collector only compares ages).
+    /// Notes that something was used, in its time of modification.
     pub(super) fn touch(&self, path: &Path) {
         if self.writable().is_ok() {
             touch(path);
@@ -142,88 +140,40 @@ pub(super) fn touch(path: &Path) {
 
 /// Whether a published face has the layer's bytes.
 pub(super) fn is_available(paths: &Paths, diff_id: &DiffId) -> bool {
-    let layer = paths.layer(diff_id);
-    let Ok(entries) = fs::read_dir(&layer) else {
-        return false;
+    let faces = faces::read(&paths.layer(diff_id));
+    let has_dir = || {
+        faces
+            .dir
+            .as_ref()
+            .is_some_and(|name| dir::is_valid(paths, name))
     };
-    entries.flatten().any(|entry| {
-        let name = entry.file_name();
-        let path = layer.join(&name);
-        match name.to_str() {
-            Some(DIR) => dir::target(&path, paths.boot()).is_some(),
-            Some(name) => parse_form(name).is_some() && fs::metadata(&path).is_ok(),
-            None => false,
-        }
-    })
+    faces.blobs.iter().any(|form| is_here(paths, form)) || has_dir()
 }
 
-/// Reads the faces of a layer from its directory.
-pub(super) fn faces_of(paths: &Paths, layer: &Path) -> LayerFaces {
-    let mut faces = LayerFaces::default();
-    for name in file::names(layer) {
-        let path = layer.join(&name);
-        match name.as_str() {
-            DIR => {
-                faces.dir = dir::target(&path, paths.boot()).map(|name| dir::fs_of(paths, &name))
-            }
-            TREE => faces.has_tree = true,
-            _ => faces.blobs.extend(read_form(&path, &name)),
-        }
-    }
-    faces
-}
-
-/// Reads the link of a form whose blob is there.
-fn read_form(path: &Path, name: &str) -> Option<BlobForm> {
-    let (compression, made_by) = parse_form(name)?;
-    let size = fs::metadata(path).ok().filter(fs::Metadata::is_file)?.len();
-    let digest = link_digest(path)?;
-    Some(BlobForm {
-        compression,
-        digest,
-        size,
-        made_by,
-    })
-}
-
-/// The digest that a form's link points to, whether the blob is there or not.
-pub(super) fn link_digest(path: &Path) -> Option<Digest> {
-    let target = fs::read_link(path).ok()?;
-    let hex = target.file_name()?.to_str()?;
-    format!("sha256:{hex}").parse().ok()
-}
-
-const COMPRESSIONS: [(&str, Compression); 3] = [
-    ("tar", Compression::Uncompressed),
-    ("gzip", Compression::Gzip),
-    ("zstd", Compression::Zstd),
-];
-
-/// The name of a form's link: `gzip.gzip-6-v1` for one of ours, `gzip.@<12 digits of the digest>`
-/// for one that came from elsewhere.
-fn form_name(form: &BlobForm) -> String {
-    let word = COMPRESSIONS
-        .iter()
-        .find(|(_, compression)| *compression == form.compression)
-        .map_or("tar", |(word, _)| word);
-    match &form.made_by {
-        Some(encoder) => format!("{word}.{encoder}"),
-        None => format!("{word}.@{}", form.digest.short()),
+/// The faces that are really there.
+pub(super) fn present(paths: &Paths, layer: &Path) -> LayerFaces {
+    let mut faces = faces::read(layer);
+    faces.blobs.retain(|form| is_here(paths, form));
+    let dir = faces.dir.filter(|name| dir::is_valid(paths, name));
+    LayerFaces {
+        blobs: faces.blobs,
+        dir: dir.map(|name| paths.dir(&name)),
+        has_tree: false,
     }
 }
 
-/// The compression and the encoder that a link's name states; `None` for other files.
-pub(super) fn parse_form(name: &str) -> Option<(Compression, Option<String>)> {
-    let (word, maker) = name.split_once('.')?;
-    let (_, compression) = COMPRESSIONS.iter().find(|(name, _)| *name == word)?;
-    let made_by = (!maker.starts_with('@')).then(|| maker.to_owned());
-    Some((*compression, made_by))
+fn is_here(paths: &Paths, form: &BlobForm) -> bool {
+    let metadata = fs::symlink_metadata(paths.blob(&form.digest));
+    metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == form.size)
 }
 
 fn check_encoder(name: Option<&str>) -> Result<(), StoreError> {
-    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let valid = |name: &str| {
+        name.starts_with(word) && name.len() <= 64 && name.chars().all(|c| word(c) || c == '-')
+    };
     match name {
-        Some(name) if name.is_empty() || name.len() > 64 || !name.chars().all(word) => {
+        Some(name) if !valid(name) => {
             let name = name.chars().take(100).collect();
             Err(StoreError::EncoderName { name })
         }
@@ -231,24 +181,11 @@ fn check_encoder(name: Option<&str>) -> Result<(), StoreError> {
     }
 }
 
-/// Writes the link of a form whose blob is published.
-pub(super) fn link_form(paths: &Paths, diff_id: &DiffId, form: &BlobForm) -> io::Result<()> {
-    let path = paths.layer(diff_id).join(form_name(form));
-    set_link(&Paths::blob_from_layer(&form.digest), &path)
-}
-
-/// Makes a symbolic link, replacing one that points elsewhere.
-pub(super) fn set_link(target: &Path, path: &Path) -> io::Result<()> {
-    match file::with_parent(path, || symlink(target, path)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        result => return result,
-    }
-    if fs::read_link(path).is_ok_and(|found| found == target) {
+/// Adds a form whose blob is published, unless it is there.
+pub(super) fn add_form(paths: &Paths, diff_id: &DiffId, form: &BlobForm) -> io::Result<()> {
+    let path = paths.layer(diff_id);
+    if faces::read(&path).blobs.contains(form) {
         return Ok(());
     }
-    // Never absent in between; the name is unlike any face's, so that readers skip a leftover.
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    file::discard(&beside);
-    symlink(target, &beside)?;
-    fs::rename(&beside, path).inspect_err(|_| file::discard(&beside))
+    faces::append(&path, &Face::Blob(form.clone()))
 }

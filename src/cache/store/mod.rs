@@ -8,11 +8,10 @@
 //! └── builder/v1/               everything below is ours; a newer format gets its own directory
 //!     ├── records/<hh>/<key>        sealed JSON: what a key stands for
 //!     ├── operations/<key>          keys of records of one operation, newest last
-//!     ├── layers/<diff id>/         the faces of a layer:
-//!     │   ├── gzip.gzip-6-v1 →          its blobs (links into blobs/sha256)
-//!     │   ├── dir →                     its unpacked directory (link into dirs)
-//!     │   └── tree                      its tree index, sealed
-//!     ├── dirs/<boot>-<session>-<n>/{fs,work}   unpacked layers, and drafts of them
+//!     ├── layers/<diff id>         the faces of a layer: its blobs, its unpacked directory
+//!     ├── trees/<diff id>          its tree index, sealed
+//!     ├── dirs/<boot>-<session>-<n>/   unpacked layers, and drafts of them
+//!     ├── work/ synced/ sizes/      of each directory: overlay's, whether durable, measured once
 //!     ├── mounts/<id>/<n>/          cache mounts of RUN
 //!     ├── contexts/<hash>           stat indexes of build contexts
 //!     ├── names/<hash>              what a tag was resolved to
@@ -31,7 +30,8 @@
 //!    After another boot they are absent, unless [`Store::settle`] made them durable.
 //! 4. What a builder looks for, it pins first (see `session`); a collector never moves a pinned
 //!    object.
-//! 5. Opening makes nothing. Directories come into being with their first file.
+//! 5. A face is there if its line in the layer's file is whole and what it names exists.
+//! 6. Opening makes nothing. Directories come into being with their first file.
 //!
 //! Deliberately absent: a database, a daemon, a lock that a reader must take.
 
@@ -40,6 +40,7 @@ mod claim;
 mod committer;
 mod context;
 mod dir;
+mod faces;
 pub(crate) mod file;
 mod image;
 mod layer;

@@ -60,6 +60,7 @@ impl Store {
     ) -> Result<CacheMountLease, StoreError> {
         self.writable()?;
         self.pin(id)?;
+        self.relax()?;
         let dir = self.paths().area("mounts").join(id.hex());
         let share = match sharing {
             Sharing::Shared => Share::Shared,

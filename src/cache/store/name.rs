@@ -61,6 +61,7 @@ impl Store {
         let path = self.name_path(name, platform);
         let temp = self.temp()?;
         self.pin(&descriptor.digest)?;
+        self.relax()?;
         let file = NameFile {
             reference: name.to_string(),
             platform: platform.to_string(),

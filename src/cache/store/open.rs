@@ -39,7 +39,7 @@ struct Inner {
     /// Directories that lost against another builder's; their users end with this process.
     doomed: Mutex<Vec<PathBuf>>,
     /// Last, so that it outlives what it protects.
-    session: Mutex<Option<Session>>,
+    session: Mutex<Session>,
 }
 
 impl Store {
@@ -63,10 +63,10 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 committer: Committer::new(paths.clone()),
+                session: Mutex::new(Session::new(&paths, access == Access::ReadWrite)),
                 paths,
                 access,
                 doomed: Mutex::default(),
-                session: Mutex::default(),
             }),
         })
     }
@@ -111,15 +111,24 @@ impl Store {
     /// A new path for a temporary file of this session.
     pub(super) fn temp(&self) -> Result<PathBuf, StoreError> {
         self.writable()?;
-        self.with_session(|session| Ok(session.temp()))
+        self.with_session(|session| session.temp(&self.inner.paths))
     }
 
-    /// A new directory for unpacked files; the caller makes it.
-    pub(super) fn new_dir(&self) -> Result<PathBuf, StoreError> {
+    /// A new name for a directory of unpacked files; the caller makes it.
+    pub(super) fn new_dir(&self) -> Result<String, StoreError> {
         self.writable()?;
         let boot = self.paths().boot();
-        let name = self.with_session(|session| Ok(session.dir_name(boot)))?;
-        Ok(self.paths().area("dirs").join(name))
+        self.with_session(|session| session.dir_name(&self.inner.paths, boot))
+    }
+
+    /// Lets collections in: a builder that has just looked for things keeps them out until it does
+    /// something that takes long. Most operations that do call this by themselves; whoever waits for
+    /// a network or a person after looking things up calls it first.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], [`StoreError::Lock`].
+    pub fn relax(&self) -> Result<(), StoreError> {
+        self.with_session(|session| session.relax(&self.inner.paths))
     }
 
     /// Keeps an object from the collector; always before looking for it.
@@ -136,33 +145,8 @@ impl Store {
         &self,
         action: impl FnOnce(&mut Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut guard = locked(&self.inner.session);
-        if guard.is_none() {
-            *guard = Some(self.start_session()?);
-        }
-        match guard.as_mut() {
-            Some(session) => action(session),
-            None => unreachable!("the session was started above"),
-        }
-    }
-
-    fn start_session(&self) -> Result<Session, StoreError> {
-        let paths = &self.inner.paths;
-        if self.inner.access == Access::ReadOnly {
-            return Session::start_reading(paths);
-        }
-        match Session::start(paths) {
-            Err(StoreError::Create { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                initialize(paths)?;
-                Session::start(paths)
-            }
-            Err(StoreError::Create { source, .. })
-                if source.kind() == io::ErrorKind::StorageFull =>
-            {
-                Session::start_reading(paths)
-            }
-            result => result,
-        }
+        let mut session = locked(&self.inner.session);
+        action(&mut session)
     }
 }
 
@@ -183,7 +167,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Makes the directories that everything else relies on, and the layout's two files.
-fn initialize(paths: &Paths) -> Result<(), StoreError> {
+pub(super) fn initialize(paths: &Paths) -> Result<(), StoreError> {
     let layout = r#"{"imageLayoutVersion":"1.0.0"}"#;
     let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
     file::make_dir(paths.root()).map_err(at!(Create, paths.root()))?;

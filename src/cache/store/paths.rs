@@ -73,15 +73,34 @@ impl Paths {
         path
     }
 
-    /// What the link of a blob form points to, seen from `layers/<hex>/`.
-    pub(crate) fn blob_from_layer(digest: &Digest) -> PathBuf {
-        PathBuf::from(format!("../../../../blobs/sha256/{}", digest.hex()))
-    }
-
     pub(crate) fn layer(&self, diff_id: &DiffId) -> PathBuf {
         let mut path = self.area("layers");
         path.push(diff_id.0.hex());
         path
+    }
+
+    pub(crate) fn tree(&self, diff_id: &DiffId) -> PathBuf {
+        self.area("trees").join(diff_id.0.hex())
+    }
+
+    /// An unpacked directory.
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+        self.area("dirs").join(name)
+    }
+
+    /// The overlay's work directory that belongs to it.
+    pub(crate) fn work(&self, name: &str) -> PathBuf {
+        self.area("work").join(name)
+    }
+
+    /// The mark that its files are on the disk.
+    pub(crate) fn synced(&self, name: &str) -> PathBuf {
+        self.area("synced").join(name)
+    }
+
+    /// Its size, once it was measured.
+    pub(crate) fn measured(&self, name: &str) -> PathBuf {
+        self.area("sizes").join(name)
     }
 
     /// Records are spread over 256 directories: caches of years hold many.

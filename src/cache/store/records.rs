@@ -42,6 +42,21 @@ impl Store {
         self.commit_claimed(record, None)
     }
 
+    /// Writes a record in place of the one that stands for its key: what `--no-cache` made counts
+    /// from now on.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn replace(&self, record: Record) -> Result<Record, StoreError> {
+        let path = self.paths().record(&record.key);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at!(Remove, &path)(error));
+            }
+            _ => self.commit(record),
+        }
+    }
+
     /// Commits, holding the claim until the record can be seen by others.
     pub(super) fn commit_claimed(
         &self,
@@ -49,7 +64,9 @@ impl Store {
         claim: Option<Lock>,
     ) -> Result<Record, StoreError> {
         let temp = self.temp()?;
-        if let Some(winner) = self.record(&record.key) {
+        let winner = self.record(&record.key);
+        self.relax()?;
+        if let Some(winner) = winner {
             return Ok(winner);
         }
         if layer::is_available(self.paths(), &record.diff_id) {

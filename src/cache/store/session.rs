@@ -1,179 +1,229 @@
 //! A session: what one opened store has in use, so that garbage collection leaves it alone.
 //!
-//! The session is a file under `sessions/` with an exclusive `flock` for as long as its process
-//! lives, and with the digests that it uses appended, 32 bytes each. The protocol, which needs no
-//! time and no pid:
+//! A build *pins* the digest of an object before it looks for it. While it looks, it shares the
+//! collector's lock, and nothing can go. Before it does anything that takes long it writes its pins
+//! into its list (`sessions/<name>`, with an exclusive `flock` for as long as the process lives) and
+//! gives the lock back. A collector reads all lists and moves what is not pinned into the trash,
+//! holding its lock alone; it empties the trash after it has let go.
 //!
-//! - a build writes the digest first and looks for the object then; while it writes, it shares the
-//!   collector's lock;
-//! - a collector reads all pins and moves what is not pinned into the trash, holding its lock alone;
-//!   it removes the trash after it has let go.
+//! So a pin is either seen by the collector, or made when the object is gone already, and an object
+//! that a build has found stays where it is: without clocks, without pids. A build that finds
+//! everything takes one lock and writes nothing. A list that cannot be written (full disk, read-only
+//! store) keeps the lock shared until the store is closed.
 //!
-//! So a pin is either seen by the collector, or written when the object is gone already, and an
-//! object that a build has found stays where it is. Temporary files and directories carry the
-//! session's name: they are leftovers as soon as nobody holds its lock.
+//! Temporary files and directories carry the session's name: they are leftovers as soon as nobody
+//! holds its lock.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::file;
-use super::lock::{self, Lock, Share};
+use super::lock::{self, Share};
+use super::open::initialize;
 use super::paths::Paths;
 use crate::cache::error::{StoreError, at};
+use crate::clock::Stopwatch;
 use crate::digest::Digest;
 
-/// How long a session without a pin file waits for a running collection.
-const COLLECTION_WAIT: Duration = Duration::from_secs(30);
+/// How long a build waits for a running collection, which only renames while it holds its lock.
+const COLLECTION_WAIT: Duration = Duration::from_secs(60);
+/// A build that has looked for things for so long lets collections in between.
+const HOLD_MAX: Duration = Duration::from_secs(1);
 
-/// How the session keeps the collector away.
+/// The file that a living session keeps locked.
 #[derive(Debug)]
-enum Guard {
-    /// By the list of its pins, and the collector's lock to share while adding to it.
-    Pins { list: File, collector: File },
-    /// By the collector's own lock: on a full or read-only store no list can be kept. `None` if
-    /// there is no lock to take (nobody can collect either).
-    All { _lock: Option<Lock> },
+struct List {
+    name: String,
+    path: PathBuf,
+    file: File,
 }
 
 /// A session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    name: String,
-    path: PathBuf,
     temps: PathBuf,
-    guard: Guard,
+    writable: bool,
+    /// `None` until the first temporary file, or the first pin that must be written.
+    list: Option<List>,
+    /// The collector's lock, once it was opened.
+    collector: Option<File>,
+    /// Since when it is shared.
+    held: Option<Stopwatch>,
     pinned: BTreeSet<Digest>,
-    next: AtomicU64,
+    unwritten: Vec<u8>,
+    next: u64,
 }
 
 impl Session {
-    /// Starts a session in a store that can be written.
-    pub(crate) fn start(paths: &Paths) -> Result<Self, StoreError> {
-        let dir = paths.area("sessions");
-        loop {
-            let made = tempfile::Builder::new()
-                .prefix("")
-                .rand_bytes(8)
-                .tempfile_in(&dir)
-                .map_err(at!(Create, &dir))?;
-            let (file, path) = made
-                .keep()
-                .map_err(|error| error.error)
-                .map_err(at!(Create, &dir))?;
-            if !lock::flock(&file, Share::Exclusive).map_err(at!(Lock, &path))?
-                || !lock::is_still(&file, &path)
-            {
-                // A collector took it for a dead one between its making and its locking.
-                continue;
-            }
-            let collector = collector_lock(paths);
-            let collector = lock::open(&collector).map_err(at!(Lock, collector))?;
-            let guard = Guard::Pins {
-                list: file,
-                collector,
-            };
-            return Ok(Self::with(paths, path, guard));
-        }
-    }
-
-    /// Starts a session that writes nothing.
-    pub(crate) fn start_reading(paths: &Paths) -> Result<Self, StoreError> {
-        let _lock = hold_collector(paths)?;
-        let path = paths.area("sessions").join("reader");
-        Ok(Self::with(paths, path, Guard::All { _lock }))
-    }
-
-    fn with(paths: &Paths, path: PathBuf, guard: Guard) -> Self {
-        let name = path.file_name().unwrap_or_default();
+    pub(crate) fn new(paths: &Paths, writable: bool) -> Self {
         Self {
-            name: name.to_string_lossy().into_owned(),
-            path,
             temps: paths.area("tmp"),
-            guard,
+            writable,
+            list: None,
+            collector: None,
+            held: None,
             pinned: BTreeSet::new(),
-            next: AtomicU64::new(0),
+            unwritten: Vec::new(),
+            next: 0,
         }
-    }
-
-    /// A number that this session never gave before.
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A new path for a temporary file.
-    pub(crate) fn temp(&self) -> PathBuf {
-        self.temps.join(format!("{}-{}", self.name, self.number()))
+    pub(crate) fn temp(&mut self, paths: &Paths) -> Result<PathBuf, StoreError> {
+        let name = self.unique(paths)?;
+        Ok(self.temps.join(name))
     }
 
     /// A new name for a directory of unpacked files.
-    pub(crate) fn dir_name(&self, boot: &str) -> String {
-        format!("{boot}-{}-{}", self.name, self.number())
+    pub(crate) fn dir_name(&mut self, paths: &Paths, boot: &str) -> Result<String, StoreError> {
+        Ok(format!("{boot}-{}", self.unique(paths)?))
+    }
+
+    /// A name that was never given before.
+    fn unique(&mut self, paths: &Paths) -> Result<String, StoreError> {
+        self.next += 1;
+        let next = self.next;
+        let list = self.list(paths)?;
+        Ok(format!("{}-{next}", list.name))
+    }
+
+    fn list(&mut self, paths: &Paths) -> Result<&mut List, StoreError> {
+        let list = match self.list.take() {
+            Some(list) => list,
+            None => start(paths)?,
+        };
+        Ok(self.list.insert(list))
     }
 
     /// Keeps the object of a digest until the session ends; to be called before looking for it.
     pub(crate) fn pin(&mut self, paths: &Paths, digest: &Digest) -> Result<(), StoreError> {
-        // Inserted first: a failure below removes it again or fails the build.
-        if !self.pinned.insert(*digest) {
+        if self.pinned.contains(digest) {
             return Ok(());
         }
-        let Guard::Pins { list, collector } = &mut self.guard else {
-            return Ok(());
-        };
-        let path = collector_lock(paths);
-        lock::wait(collector, &path, Share::Shared, COLLECTION_WAIT)?;
-        let written = list.write_all(digest.as_bytes());
-        lock::release(collector).map_err(at!(Lock, path))?;
-        match written {
-            Ok(()) => Ok(()),
-            Err(error) if is_full(&error) => {
-                // No room for the pin: keep the collector away altogether.
-                let _lock = hold_collector(paths)?;
-                self.guard = Guard::All { _lock };
-                Ok(())
+        match &self.held {
+            None => self.hold(paths)?,
+            Some(since) if since.elapsed() > HOLD_MAX => {
+                self.relax(paths)?;
+                self.hold(paths)?;
             }
-            Err(source) => {
-                self.pinned.remove(digest);
-                let (path, written) = (self.path.clone(), 0);
-                Err(StoreError::Write {
+            Some(_) => {}
+        }
+        self.pinned.insert(*digest);
+        self.unwritten.extend_from_slice(digest.as_bytes());
+        Ok(())
+    }
+
+    fn hold(&mut self, paths: &Paths) -> Result<(), StoreError> {
+        if self.held.is_some() {
+            return Ok(());
+        }
+        let path = collector_lock(paths);
+        let collector = match (self.collector.take(), self.writable) {
+            (Some(file), _) => file,
+            (None, true) => lock::open(&path).map_err(at!(Lock, &path))?,
+            // A store that nobody ever wrote to has no lock, and no collector.
+            (None, false) => match file::open(&path) {
+                Ok(file) => file,
+                Err(_) => return Ok(()),
+            },
+        };
+        let collector = self.collector.insert(collector);
+        lock::wait(collector, &path, Share::Shared, COLLECTION_WAIT)?;
+        self.held = Some(Stopwatch::start());
+        Ok(())
+    }
+
+    /// Writes the pins and gives the collector's lock back, before something that takes long.
+    pub(crate) fn relax(&mut self, paths: &Paths) -> Result<(), StoreError> {
+        if self.held.is_none() || !self.writable {
+            return Ok(());
+        }
+        let pins = std::mem::take(&mut self.unwritten);
+        let written = self.list(paths).and_then(|list| {
+            list.file.write_all(&pins).map_err(|source| {
+                let (path, written) = (list.path.clone(), 0);
+                StoreError::Write {
                     path,
                     written,
                     source,
-                })
+                }
+            })
+        });
+        match written {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => {
+                // No room for the pins: the collector stays away. (A torn list pins what is not
+                // there, at worst.)
+                self.unwritten = pins;
+                return Ok(());
             }
+            Err(error) => return Err(error),
         }
+        if let Some(collector) = &self.collector {
+            lock::release(collector).map_err(at!(Lock, collector_lock(paths)))?;
+        }
+        self.held = None;
+        Ok(())
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.name != "reader" {
-            file::discard(&self.path);
+        if let Some(list) = &self.list {
+            file::discard(&list.path);
         }
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
+/// Makes a list and locks it, making the store's first directories if need be.
+fn start(paths: &Paths) -> Result<List, StoreError> {
+    let dir = paths.area("sessions");
+    let made = || {
+        tempfile::Builder::new()
+            .prefix("")
+            .rand_bytes(8)
+            .tempfile_in(&dir)
+    };
+    loop {
+        let temp = match made() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                initialize(paths)?;
+                made()
+            }
+            result => result,
+        };
+        let kept = temp.and_then(|temp| temp.keep().map_err(|error| error.error));
+        let (file, path) = kept.map_err(at!(Create, &dir))?;
+        // A collector may take it for a dead one between its making and its locking.
+        if lock::flock(&file, Share::Exclusive).map_err(at!(Lock, &path))?
+            && lock::is_still(&file, &path)
+        {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.into_owned();
+            return Ok(List { name, path, file });
+        }
+    }
+}
+
+fn is_full(error: &StoreError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error {
+        StoreError::Create { source, .. } | StoreError::Write { source, .. } => {
+            matches!(
+                source.kind(),
+                StorageFull | QuotaExceeded | ReadOnlyFilesystem
+            )
+        }
+        _ => false,
+    }
 }
 
 /// The lock that a collection holds alone.
 pub(crate) fn collector_lock(paths: &Paths) -> PathBuf {
     paths.area("collector.lock")
-}
-
-fn hold_collector(paths: &Paths) -> Result<Option<Lock>, StoreError> {
-    let path = collector_lock(paths);
-    match lock::lock(&path, Share::Shared, COLLECTION_WAIT) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(busy @ StoreError::Busy { .. }) => Err(busy),
-        // A store that nobody can write has no lock file, and no collector.
-        Err(_) => Ok(None),
-    }
 }
 
 /// What all sessions together have in use.

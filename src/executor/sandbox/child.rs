@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{outer, rung};
+use super::{network, outer, rung};
 
 /// The first argument of a process that is a sandbox.
 pub(super) const RUN: &str = "__builder-sandbox-run";
@@ -15,6 +15,7 @@ pub fn run_if_child() -> Option<ExitCode> {
     let argument = std::env::args_os().nth(1)?;
     match argument.to_str()? {
         RUN => Some(outer::main()),
+        network::NETWORK => Some(network::network_main()),
         rung::ENTER => Some(rung::enter_main()),
         rung::TRIAL => Some(rung::trial_main()),
         _ => None,

@@ -15,6 +15,7 @@
 //! See `docs/design/sandbox.md` for what a command may and may not do, and why.
 
 mod cancel;
+mod cgroup;
 mod child;
 mod command;
 mod devices;
@@ -26,6 +27,7 @@ mod limits;
 mod message;
 mod mounting;
 mod mounts;
+mod network;
 mod outer;
 mod parent;
 mod protect;

@@ -47,7 +47,7 @@ pub(super) fn main() -> ExitCode {
 }
 
 /// Moves the control socket away from standard input, which becomes /dev/null for good.
-fn take_control() -> Result<UnixStream, Errno> {
+pub(super) fn take_control() -> Result<UnixStream, Errno> {
     let control = rustix::io::fcntl_dupfd_cloexec(sys::process::standard_input(), 3)?;
     let null = rustix::fs::openat(
         CWD,

@@ -11,11 +11,13 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::cancel::Cancel;
+use super::cgroup::Cgroup;
 use super::error::SandboxError;
 use super::message::{self, Job};
 use super::mounting::{self, Tree};
+use super::network::Link;
 use super::running::{Running, Started};
-use super::spec::{Outcome, SandboxNetwork, SandboxSpec, Stream};
+use super::spec::{Notice, Outcome, SandboxNetwork, SandboxSpec, Stream};
 use super::{child, files};
 use crate::sys;
 
@@ -26,6 +28,8 @@ pub struct Sandbox {
     /// Our program on a read-only mount: what the command could reach through /proc/PID/exe is
     /// not writable, not even for root (CVE-2019-5736). `None` where mounts are refused.
     protected: OnceLock<Option<OwnedFd>>,
+    /// The network of all steps that ask for a private one, or why there is none.
+    link: OnceLock<Result<Link, String>>,
 }
 
 impl Default for Sandbox {
@@ -41,6 +45,7 @@ impl Sandbox {
         Self {
             executable,
             protected: OnceLock::new(),
+            link: OnceLock::new(),
         }
     }
 
@@ -56,15 +61,20 @@ impl Sandbox {
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
     ) -> Result<Outcome, SandboxError> {
-        self.run_job(&prepare(spec), spec.timeout, output, cancel)
+        let (cgroup, mut notices) = Cgroup::new(&spec.limits);
+        let mut job = self.prepare(spec, &mut notices);
+        job.cgroups.clone_from(&cgroup.directories);
+        let mut outcome = self.run_job(&job, spec.timeout, output, cancel)?;
+        outcome.exit = cgroup.judge(outcome.exit);
+        notices.append(&mut outcome.notices);
+        outcome.notices = notices;
+        Ok(outcome)
     }
 
     /// Does everything that [`Self::run`] does except starting the command.
     pub(super) fn try_out(&self, spec: &SandboxSpec) -> Result<Outcome, SandboxError> {
-        let job = Job {
-            trial: true,
-            ..prepare(spec)
-        };
+        let mut job = self.prepare(spec, &mut Vec::new());
+        job.trial = true;
         let cancel = Cancel::new().map_err(talk)?;
         self.run_job(&job, spec.timeout, &mut |_, _| (), &cancel)
     }
@@ -81,6 +91,31 @@ impl Sandbox {
         let notices = std::mem::take(&mut running.notices);
         let exit = running.finish()?;
         Ok(Outcome { exit, notices })
+    }
+
+    /// Decides all that the spec leaves open.
+    fn prepare(&self, spec: &SandboxSpec, notices: &mut Vec<Notice>) -> Job {
+        let mut own_network = spec.network != SandboxNetwork::Host;
+        let (mut network, mut server) = (None, None);
+        if spec.network == SandboxNetwork::Private {
+            match self.link.get_or_init(|| Link::start(&self.executable)) {
+                Ok(link) => {
+                    network = Some(link.namespace());
+                    server = Some(link.server());
+                }
+                Err(why) => {
+                    own_network = false;
+                    notices.push(Notice::HostNetwork { why: why.clone() });
+                }
+            }
+        }
+        Job {
+            spec: spec.clone(),
+            cgroups: Vec::new(),
+            network,
+            trial: false,
+            resolv_conf: files::resolv_conf(&host_resolv_conf(own_network), own_network, server),
+        }
     }
 
     fn start(&self, job: &Job) -> Result<Started, SandboxError> {
@@ -130,19 +165,22 @@ fn protect(executable: &Path) -> Option<OwnedFd> {
     Some(mount)
 }
 
-fn prepare(spec: &SandboxSpec) -> Job {
-    let own_network = spec.network == SandboxNetwork::None;
-    Job {
-        spec: spec.clone(),
-        cgroups: Vec::new(),
-        network: None,
-        trial: false,
-        resolv_conf: files::resolv_conf(&host_resolv_conf(), own_network, None),
+/// The host's resolv.conf. systemd-resolved puts its own loopback address there and the real
+/// servers elsewhere.
+fn host_resolv_conf(own_network: bool) -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let text = read("/etc/resolv.conf");
+    if own_network
+        && text
+            .lines()
+            .any(|line| line.trim() == "nameserver 127.0.0.53")
+    {
+        let real = read("/run/systemd/resolve/resolv.conf");
+        if !real.is_empty() {
+            return real;
+        }
     }
-}
-
-fn host_resolv_conf() -> String {
-    std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+    text
 }
 
 fn talk(error: std::io::Error) -> SandboxError {

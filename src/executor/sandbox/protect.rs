@@ -161,8 +161,6 @@ fn hide_thermal_throttle(sys: &OwnedFd, cover: &mut Cover) {
 fn host_tree(path: &str, attributes: u64) -> Result<OwnedFd, Errno> {
     let directory = rustix::fs::openat(rustix::fs::CWD, path, PATH, Mode::empty())?;
     let tree = mounting::clone_mount(&directory, Tree::WithSubmounts)?;
-    let attributes =
-        sys::mount::READ_ONLY | sys::mount::NO_SUID | sys::mount::NO_DEV | sys::mount::NO_EXEC;
     sys::mount::set_attributes(&tree, attributes, sys::mount::Depth::Tree)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(tree)

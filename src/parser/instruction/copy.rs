@@ -106,7 +106,12 @@ fn words(node: &Node<'_>, line: &Line<'_>) -> Parsed<Vec<CopySource>> {
         let text = &node.text()[first.offset() - node.offset()..];
         line.refuse_other_array(text, first.span().to(last.span()))?;
     }
-    let heredoc = |at: usize| line.heredocs.iter().find(|(offset, _)| *offset == at);
+    let heredoc = |at: usize| {
+        let found = line
+            .heredocs
+            .binary_search_by_key(&at, |(offset, _)| *offset);
+        found.ok().and_then(|index| line.heredocs.get(index))
+    };
     Ok(words
         .iter()
         .map(|node| match heredoc(node.offset()) {

@@ -44,7 +44,8 @@ fn none(node: &Node<'_>, line: &Line<'_>) -> Parsed<Healthcheck> {
             .problems
             .arguments(rest.span(), "HEALTHCHECK NONE takes no arguments"));
     }
-    line.flags(node, &[])?;
+    // Like BuildKit: the flags of CMD may stand there, and mean nothing.
+    line.flags(node, FLAGS)?;
     Ok(Healthcheck::None)
 }
 

@@ -9,13 +9,13 @@ mod run;
 mod simple;
 mod stage;
 
-use crate::diagnostic::{Diagnostic, Span, Spanned};
+use crate::diagnostic::{Span, Spanned};
 
 use super::ast::{Command, Heredoc, Instruction, ShellOrExec, Word};
 use super::flag::{Flags, Known};
 use super::grammar::{Node, Rule};
 use super::json;
-use super::problem::{Parsed, Problems};
+use super::problem::{Parsed, Problems, Wrong};
 
 pub(super) use onbuild::forbidden as forbidden_trigger;
 
@@ -33,10 +33,7 @@ pub(super) struct Line<'a> {
 impl Line<'_> {
     /// Makes the instruction of a recognised statement, without comments; a wrong one comes as
     /// [`Command::Error`] with its diagnostic.
-    pub(super) fn instruction(
-        &self,
-        statement: &Node<'_>,
-    ) -> (Instruction, Option<Box<Diagnostic>>) {
+    pub(super) fn instruction(&self, statement: &Node<'_>) -> (Instruction, Option<Wrong>) {
         let text = statement.text();
         let length = text.find(is_blank).unwrap_or(text.len());
         let keyword = Spanned::new(text[..length].to_owned(), statement.part(0, length));

@@ -1,9 +1,9 @@
 //! `ONBUILD trigger`
 
-use crate::diagnostic::{Diagnostic, Spanned};
+use crate::diagnostic::Spanned;
 use crate::parser::ast::{Command, Onbuild};
 use crate::parser::grammar::{Node, Rule};
-use crate::parser::problem::{Parsed, Problems};
+use crate::parser::problem::{Parsed, Problems, Wrong};
 
 use super::Line;
 
@@ -38,7 +38,7 @@ pub(super) fn onbuild(node: &Node<'_>, line: &Line<'_>) -> Parsed<Command> {
     }))
 }
 
-fn chained(problems: &Problems<'_>, trigger: &Node<'_>) -> Box<Diagnostic> {
+fn chained(problems: &Problems<'_>, trigger: &Node<'_>) -> Wrong {
     problems.error_with_help(
         ("invalid-trigger", trigger.span()),
         "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
@@ -51,7 +51,7 @@ pub(in crate::parser) fn forbidden(
     command: &Command,
     keyword: &Spanned<String>,
     problems: &Problems<'_>,
-) -> Option<Box<Diagnostic>> {
+) -> Option<Wrong> {
     let name = keyword.value.to_uppercase();
     match (command, name.as_str()) {
         (_, "FROM" | "MAINTAINER") => Some(problems.error(

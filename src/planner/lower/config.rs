@@ -11,7 +11,7 @@ use crate::parser::ast::{self, Command, Instruction, Pairs, ShellOrExec};
 
 use super::super::scope::{Globals, Scope};
 use super::super::words::Words;
-use super::{gofmt, port, signal};
+use super::{gofmt, path, port, signal};
 use crate::parser::expand::Env;
 
 /// The config of a stage while its instructions are applied.
@@ -44,6 +44,16 @@ impl ConfigFold {
     /// Whether the config is one for Windows.
     pub(crate) fn is_windows(&self) -> bool {
         self.config.os == "windows"
+    }
+
+    /// WORKDIR as an absolute path with slashes.
+    pub(crate) fn directory(&self) -> String {
+        let written = &self.config.config.working_dir;
+        if self.is_windows() {
+            path::join("/", &path::from_windows(written))
+        } else {
+            path::join("/", written)
+        }
     }
 
     /// The command line that the shell runs `text` with.
@@ -129,7 +139,9 @@ impl ConfigFold {
     fn label(&mut self, pairs: &Pairs, scope: &Scope, words: &Words) -> Result<String, Diagnostic> {
         let mut line = "LABEL".to_owned();
         for (name, value) in expand_pairs(pairs, scope, words)? {
-            line.push_str(&format!(" {name}={value}"));
+            for part in [" ", &name, "=", &value] {
+                line.push_str(part);
+            }
             self.config.config.labels.insert(name, value);
         }
         Ok(line)
@@ -234,20 +246,20 @@ impl ConfigFold {
                 retries,
                 command,
             } => {
-                let mut test = Vec::new();
+                let mut line = Vec::new();
                 match command {
                     ShellOrExec::Shell(text) => {
-                        test.extend(["CMD-SHELL".to_owned(), text.value.clone()]);
+                        line.extend(["CMD-SHELL".to_owned(), text.value.clone()]);
                     }
                     ShellOrExec::Exec(args) => {
-                        test.push("CMD".to_owned());
-                        test.extend(args.iter().map(|arg| arg.value.clone()));
+                        line.push("CMD".to_owned());
+                        line.extend(args.iter().map(|arg| arg.value.clone()));
                     }
                 }
                 // Zero is the runtime's default and is not written.
                 let set = |value: &Option<u64>| value.filter(|value| *value > 0);
                 Healthcheck {
-                    test,
+                    test: line,
                     interval: set(interval),
                     timeout: set(timeout),
                     start_period: set(start_period),

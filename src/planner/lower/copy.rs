@@ -47,16 +47,11 @@ pub(crate) fn lower(
     };
     let written = words.word(destination, scope.scope)?;
     let sources = sources(copy, scope)?;
-    let history = history(
-        scope.add,
-        copy.parents,
-        (&chown, &chmod_text),
-        &sources,
-        &written,
-    );
+    let keyword = if scope.add { "ADD" } else { "COPY" };
+    let history = history(keyword, copy, (&chown, &chmod_text), &sources, &written);
     let checksum = expand(&copy.checksum)?;
     let inputs = inputs(copy, &sources, checksum, scope)?;
-    let cwd = path::join("/", &scope.fold.config.config.working_dir);
+    let cwd = scope.fold.directory();
     let target = if scope.fold.is_windows() {
         path::from_windows(&written)
     } else {
@@ -209,7 +204,7 @@ fn is_git(text: &str) -> bool {
     }
     if is_http(text) {
         let path = text.split(['#', '?']).next().unwrap_or(text);
-        return path.ends_with(".git");
+        return path.strip_suffix(".git").is_some();
     }
     let Some((host, path)) = text.split_once(':') else {
         return false;
@@ -243,19 +238,19 @@ fn reject_names(chown: &str, span: Span, words: &Words) -> Result<(), Diagnostic
 }
 
 fn history(
-    add: bool,
-    parents: bool,
+    keyword: &str,
+    copy: &Copy,
     (chown, chmod): (&Option<String>, &Option<String>),
     sources: &[Expanded<'_>],
     destination: &str,
 ) -> String {
-    let mut line = if add { "ADD" } else { "COPY" }.to_owned();
+    let mut line = keyword.to_owned();
     let mut push = |front: &str, text: &str| {
         line.push(' ');
         line.push_str(front);
         line.push_str(text);
     };
-    if parents {
+    if copy.parents {
         push("", "--parents");
     }
     if let Some(chown) = chown {

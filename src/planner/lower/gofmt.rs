@@ -18,7 +18,7 @@ pub(crate) fn quote(text: &str) -> String {
             '\t' => quoted.push_str("\\t"),
             '\u{b}' => quoted.push_str("\\v"),
             c if c < ' ' || c == '\u{7f}' => {
-                push(&mut quoted, format_args!("\\x{:02x}", u32::from(c)))
+                push(&mut quoted, format_args!("\\x{:02x}", u32::from(c)));
             }
             c if c.is_control() => push(&mut quoted, format_args!("\\u{:04x}", u32::from(c))),
             c => quoted.push(c),

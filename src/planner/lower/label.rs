@@ -60,26 +60,15 @@ impl Numbering {
 
 /// `->arm64` if the stage compiles for another platform than it runs on.
 fn cross(platform: &Platform, scope: &Scope) -> String {
-    let target = match scope.lookup("TARGETPLATFORM").map(str::parse::<Platform>) {
-        Some(Ok(target)) => target,
-        _ => {
-            let part = |name: &str, default: &str| {
-                let value = scope.lookup(name).filter(|value| !value.is_empty());
-                value.unwrap_or(default).to_owned()
-            };
-            let os = part("TARGETOS", &platform.os);
-            let architecture = part("TARGETARCH", &platform.architecture);
-            let same = architecture == platform.architecture;
-            let own = if same {
-                platform.variant.as_deref()
-            } else {
-                None
-            };
-            let variant = part("TARGETVARIANT", own.unwrap_or_default());
-            let variant = Some(variant.as_str()).filter(|variant| !variant.is_empty());
-            Platform::new(&os, &architecture, variant).normalized()
-        }
-    };
+    let whole = scope
+        .lookup("TARGETPLATFORM")
+        .and_then(|text| text.parse().ok());
+    let target: Platform = whole.unwrap_or_else(|| {
+        let part = |name: &str| scope.lookup(name).filter(|value| !value.is_empty());
+        let os = part("TARGETOS").unwrap_or(&platform.os);
+        let architecture = part("TARGETARCH").unwrap_or(&platform.architecture);
+        Platform::new(os, architecture, part("TARGETVARIANT")).normalized()
+    });
     if target.os != platform.os {
         return format!("->{target}");
     }

@@ -5,6 +5,7 @@ mod config;
 mod copy;
 mod finish;
 mod gofmt;
+mod instruction;
 mod label;
 mod mount;
 mod path;

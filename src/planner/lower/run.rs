@@ -5,19 +5,15 @@ use crate::diagnostic::{Diagnostic, Span, Spanned, suggest};
 use crate::parser::ast::{Heredoc, Run, ShellOrExec};
 use crate::platform::Platform;
 
-use super::super::op::{Network, RunMount, RunOp, Security, Source};
+use super::super::op::{HOSTNAME, Network, RunMount, RunOp, Security, Source};
 use super::super::request::PlanRequest;
 use super::super::scope::Scope;
 use super::super::words::Words;
 use super::config::ConfigFold;
 use super::mount::{self, MountScope};
-use super::path;
 
 /// Where a script of `RUN <<EOF` with `#!` is shown to the command.
 const SCRIPTS: &str = "/dev/pipes/";
-
-/// The host name that BuildKit gives.
-const HOSTNAME: &str = "buildkitsandbox";
 
 /// What a RUN's meaning depends on besides its own text.
 pub(crate) struct RunScope<'a> {
@@ -50,7 +46,7 @@ pub(crate) fn lower(
     }
     let command = command(run, scope.fold);
     let config = &scope.fold.config.config;
-    let cwd = path::join("/", &config.working_dir);
+    let cwd = scope.fold.directory();
     let request = scope.request;
     let control = |name: &str| request.build_args.get(name).map(String::as_str);
     let mount_scope = MountScope {
@@ -69,6 +65,8 @@ pub(crate) fn lower(
     if !env.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH") {
         env.push(("SOURCE_DATE_EPOCH".to_owned(), scope.epoch.0.to_string()));
     }
+    let bytes = env.iter().map(|(name, value)| name.len() + value.len());
+    scope.words.spend(bytes.sum(), span)?;
     let mut hosts = request.run.hosts.clone();
     hosts.sort();
     hosts.dedup();

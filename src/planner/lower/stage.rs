@@ -6,22 +6,21 @@ use std::sync::Arc;
 use crate::clock::Epoch;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::image::ImageConfig;
-use crate::parser::ast::{Command, Instruction, Word};
+use crate::lint;
 
 use super::super::graph::{GraphBuilder, StageId, Step, StepId};
-use super::super::op::{CopyInput, CopyOp, ImageOp, Op, Source, Unpack, WorkdirOp};
+use super::super::op::{CopyInput, CopyOp, ImageOp, Op, Source, Unpack};
 use super::super::ports::ResolvedImage;
 use super::super::request::{NoCache, PlanRequest};
-use super::super::resolve::{Base, Entry, Origin, ResolvedStage, Site};
+use super::super::resolve::{Base, ResolvedStage, Site};
 use super::super::scope::{Globals, Scope};
 use super::super::source::{External, ExternalId, Externals};
-use super::super::stage::{Meaning, Mention, mentions};
+use super::super::stage::{Meaning, Mention};
 use super::super::words::Words;
-use super::config::{Arguments, ConfigFold};
-use super::copy::{self, CopyScope};
-use super::label::{self, Numbering};
-use super::run::{self, RunScope};
-use super::{finish, path};
+use super::config::ConfigFold;
+use super::finish;
+use super::instruction::At;
+use super::label::Numbering;
 
 /// A stage after its last instruction.
 #[derive(Clone, Debug)]
@@ -58,11 +57,15 @@ pub(crate) struct Lowering<'l, 'a> {
 }
 
 /// The point that a stage has reached.
-struct Cursor {
-    step: StepId,
-    epoch: Epoch,
-    numbering: Numbering,
-    history: Vec<(String, Option<StepId>)>,
+pub(crate) struct Cursor {
+    /// The last step.
+    pub(crate) step: StepId,
+    /// The epoch of what comes next.
+    pub(crate) epoch: Epoch,
+    /// The names of what comes next.
+    pub(crate) numbering: Numbering,
+    /// The lines of history so far.
+    pub(crate) history: Vec<(String, Option<StepId>)>,
 }
 
 impl<'a> Lowering<'_, 'a> {
@@ -75,8 +78,13 @@ impl<'a> Lowering<'_, 'a> {
         errors: &mut Vec<Diagnostic>,
     ) -> LoweredStage {
         let mut numbering = Numbering::of(stage, self.request.platforms.len() > 1);
-        let base = self.base(stage, done, &mut numbering, builder);
-        let mut lowered = base;
+        let mut lowered = self.base(stage, done, &mut numbering, builder);
+        builder.stage(stage.id, None);
+        let inherited = weight(&lowered.config);
+        if let Err(error) = self.site.words.spend(inherited, stage.span) {
+            errors.push(error);
+            return lowered;
+        }
         let mut fold = ConfigFold::new(lowered.config);
         let mut cursor = Cursor {
             step: lowered.step,
@@ -123,7 +131,7 @@ impl<'a> Lowering<'_, 'a> {
         };
         match self.externals.find(id) {
             Some(External::Image { name, image }) => {
-                self.check_platform(stage, id, image, builder);
+                builder.stage(stage.id, Some(seen(id, &image.config)));
                 let mut scope = Scope::default();
                 let shown = numbering.name(&format!("FROM {name}"), &scope, false);
                 let (step, epoch) = self.image(stage, (name, shown), image, builder);
@@ -182,7 +190,8 @@ impl<'a> Lowering<'_, 'a> {
     ) -> (StepId, Epoch) {
         let created = image.config.created.as_deref();
         let created = created.and_then(Epoch::parse_rfc3339).unwrap_or_default();
-        let epoch = self.fixed.unwrap_or(created);
+        // Go's zero time, which some builders write, is no time at all.
+        let epoch = self.fixed.unwrap_or(created.max(Epoch::default()));
         if image.layers.is_empty() {
             let step = self.given(stage, Op::Scratch, "FROM scratch".to_owned());
             return (builder.add(step), epoch);
@@ -206,7 +215,8 @@ impl<'a> Lowering<'_, 'a> {
         }
     }
 
-    fn step(self, stage: &ResolvedStage<'a>, span: Span, op: Op, epoch: Epoch) -> Step {
+    /// A step of a stage that still lacks its base, its reads and its name.
+    pub(crate) fn step(self, stage: &ResolvedStage<'a>, span: Span, op: Op, epoch: Epoch) -> Step {
         let name = &self.site.table.stages[stage.id.0].name;
         let no_cache = match &self.request.no_cache {
             NoCache::Never => false,
@@ -231,28 +241,8 @@ impl<'a> Lowering<'_, 'a> {
         }
     }
 
-    /// The check that only a resolved image allows.
-    fn check_platform(
-        self,
-        stage: &ResolvedStage<'a>,
-        id: &ExternalId,
-        image: &ResolvedImage,
-        builder: &mut GraphBuilder,
-    ) {
-        let actual = image.config.platform();
-        let expected = &id.platform;
-        if (&actual.os, &actual.architecture) != (&expected.os, &expected.architecture) {
-            let message = format!(
-                "Base image {} was pulled with platform \"{actual}\", expected \"{expected}\" for current build",
-                id.name
-            );
-            let words = self.site.words;
-            builder.warn(words.warning("InvalidBaseImagePlatform", stage.span, message));
-        }
-    }
-
     /// What a mention means as a source of files, and the epoch of those files.
-    fn source(
+    pub(crate) fn source(
         self,
         mention: &Mention,
         (stage, words): (&ResolvedStage<'a>, &Words),
@@ -304,6 +294,31 @@ fn child(parent: StageId, stage: &LoweredStage) -> LoweredStage {
     }
 }
 
+/// What checks want to know of a base image.
+fn seen(id: &ExternalId, config: &ImageConfig) -> lint::Base {
+    let (actual, expected) = (config.platform(), &id.platform);
+    let same = (&actual.os, &actual.architecture) == (&expected.os, &expected.architecture);
+    let split = |variable: &String| {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    lint::Base {
+        env: config.config.env.iter().map(split).collect(),
+        has_shell: config.config.shell.is_some(),
+        wrong_platform: (!same).then(|| (id.name.clone(), actual, expected.clone())),
+    }
+}
+
+/// Bytes of text that a stage inherits.
+fn weight(config: &ImageConfig) -> usize {
+    let inner = &config.config;
+    let env: usize = inner.env.iter().map(String::len).sum();
+    let labels = inner.labels.iter();
+    env + labels
+        .map(|(name, value)| name.len() + value.len())
+        .sum::<usize>()
+}
+
 /// All files of a context, as the first layer of an image.
 fn whole_context(context: &str) -> CopyOp {
     CopyOp {
@@ -318,176 +333,4 @@ fn whole_context(context: &str) -> CopyOp {
         excludes: Vec::new(),
         unpack: Unpack::Never,
     }
-}
-
-/// One instruction in its stage.
-struct At<'s, 'l, 'a> {
-    lowering: Lowering<'l, 'a>,
-    stage: &'s ResolvedStage<'a>,
-    entry: &'s Entry<'a>,
-    words: &'s Words,
-}
-
-type Surroundings<'s> = (&'s BTreeMap<StageId, LoweredStage>, &'s mut GraphBuilder);
-
-impl At<'_, '_, '_> {
-    fn apply(
-        &self,
-        fold: &mut ConfigFold,
-        scope: &mut Scope,
-        cursor: &mut Cursor,
-        (done, builder): Surroundings<'_>,
-    ) -> Result<(), Diagnostic> {
-        let instruction: &Instruction = &self.entry.instruction;
-        match &instruction.command {
-            Command::Run(_) | Command::Copy(_) | Command::Add(_) => {
-                let mut sources = Vec::new();
-                for mention in mentions(instruction, self.words)? {
-                    let place = (self.stage, self.words);
-                    let source = self.lowering.source(&mention, place, done, builder)?;
-                    sources.push((mention.name, source));
-                }
-                let (op, line, epoch) = self.files(fold, scope, cursor.epoch, &sources)?;
-                cursor.epoch = epoch;
-                self.push(op, cursor, scope, builder);
-                cursor.history.push((line, Some(cursor.step)));
-            }
-            Command::Workdir(word) => {
-                let (op, line) = self.workdir(word, fold, scope)?;
-                if let Some(op) = op {
-                    self.push(Op::Workdir(op), cursor, scope, builder);
-                    cursor.history.push((line, Some(cursor.step)));
-                } else {
-                    cursor.history.push((line, None));
-                }
-            }
-            _ => {
-                let arguments = Arguments {
-                    globals: self.lowering.globals,
-                    build_args: self.lowering.request.build_args,
-                };
-                if let Some(line) = fold.apply(instruction, scope, arguments, self.words)? {
-                    cursor.history.push((line, None));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// RUN, COPY and ADD: the operation, its line of history and the epoch from here on.
-    fn files(
-        &self,
-        fold: &ConfigFold,
-        scope: &Scope,
-        epoch: Epoch,
-        sources: &[(String, (Source, Epoch))],
-    ) -> Result<(Op, String, Epoch), Diagnostic> {
-        let instruction: &Instruction = &self.entry.instruction;
-        let (copy, add) = match &instruction.command {
-            Command::Copy(copy) => (copy, false),
-            Command::Add(copy) => (copy, true),
-            Command::Run(run) => {
-                let source = |name: &str| {
-                    let found = sources.iter().find(|(known, _)| known == name)?;
-                    Some(found.1.0.clone())
-                };
-                let run_scope = RunScope {
-                    request: self.lowering.request,
-                    words: self.words,
-                    scope,
-                    fold,
-                    source: &source,
-                    platform: &self.stage.platform,
-                    epoch,
-                };
-                let (op, line) = run::lower(run, instruction.span, &run_scope)?;
-                return Ok((Op::Run(Box::new(op)), line, epoch));
-            }
-            _ => {
-                return Err(self
-                    .words
-                    .error("unexpected-instruction", instruction.span, ""));
-            }
-        };
-        let (from, made) = match sources.first() {
-            Some((_, (source, made))) => (source.clone(), *made),
-            None => (Source::Context(String::new()), Epoch::default()),
-        };
-        let copy_scope = CopyScope {
-            words: self.words,
-            scope,
-            fold,
-            from,
-            add,
-        };
-        let (op, line) = copy::lower(copy, instruction.span, &copy_scope)?;
-        Ok((Op::Copy(Box::new(op)), line, epoch.max(made)))
-    }
-
-    /// WORKDIR: the directory to make, unless it is the root, and its line of history.
-    fn workdir(
-        &self,
-        word: &Word,
-        fold: &mut ConfigFold,
-        scope: &Scope,
-    ) -> Result<(Option<WorkdirOp>, String), Diagnostic> {
-        let written = self.words.word(word, scope)?;
-        let windows = fold.is_windows();
-        let config = &mut fold.config.config;
-        let target = if windows {
-            path::join(
-                &path::from_windows(&config.working_dir),
-                &path::from_windows(&written),
-            )
-        } else {
-            path::join(&config.working_dir, &written)
-        };
-        config.working_dir = if windows {
-            path::to_windows(&target)
-        } else {
-            target.clone()
-        };
-        let line = format!("WORKDIR {target}");
-        let user = config.user.clone();
-        let op = (target != "/").then_some(WorkdirOp { path: target, user });
-        Ok((op, line))
-    }
-
-    fn push(&self, op: Op, cursor: &mut Cursor, scope: &Scope, builder: &mut GraphBuilder) {
-        let instruction: &Instruction = &self.entry.instruction;
-        let text = label::text(instruction);
-        let span = match self.entry.origin {
-            Origin::ImageTrigger(_) => self.stage.span,
-            Origin::Stage | Origin::StageTrigger => instruction.span,
-        };
-        let reads = reads(&op);
-        let step = Step {
-            name: cursor
-                .numbering
-                .name(&text, scope, self.entry.origin.is_trigger()),
-            base: Some(cursor.step),
-            reads,
-            ..self.lowering.step(self.stage, span, op, cursor.epoch)
-        };
-        cursor.step = builder.add(step);
-    }
-}
-
-/// The steps that an operation reads, each once.
-fn reads(op: &Op) -> Vec<StepId> {
-    let sources: Vec<&Source> = match op {
-        Op::Copy(copy) => vec![&copy.from],
-        Op::Run(run) => run.sources().collect(),
-        Op::Scratch | Op::Image(_) | Op::Workdir(_) => Vec::new(),
-    };
-    let mut steps: Vec<StepId> = sources
-        .into_iter()
-        .filter_map(|source| match source {
-            Source::Step(step) => Some(*step),
-            Source::Context(_) => None,
-        })
-        .collect();
-    steps.sort();
-    steps.dedup();
-    steps
 }

@@ -1,14 +1,14 @@
 //! Proof of every byte and every reference.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::super::blob::hash_file;
-use super::super::layer::{self, DIR, TREE};
+use super::super::faces::Face;
 use super::super::open::Store;
-use super::super::{file, name, records};
+use super::super::{faces, file, layer, name, records};
 use super::inventory::{Inventory, digest_of};
 use super::leftovers;
 use crate::cache::error::StoreError;
@@ -24,7 +24,7 @@ pub enum Fault {
     DamagedFile,
     /// A record whose material has another key: it was not written by this program.
     ForgedRecord,
-    /// A layer's link leads nowhere.
+    /// A face of a layer is gone.
     BrokenFace,
     /// An image or a name needs a blob that is not here.
     MissingBlob {
@@ -89,12 +89,25 @@ impl Store {
             Fault::DamagedBlob => {
                 digest_of(&problem.path).is_some_and(|digest| self.quarantine_if_damaged(&digest))
             }
-            Fault::DamagedFile | Fault::ForgedRecord | Fault::BrokenFace => {
-                fs::remove_file(&problem.path).is_ok()
-            }
+            Fault::DamagedFile | Fault::ForgedRecord => fs::remove_file(&problem.path).is_ok(),
+            Fault::BrokenFace => self.rewrite_faces(&problem.path),
             Fault::Leftover => true,
             _ => false,
         };
+    }
+
+    /// Writes the file of a layer anew with what is left of its faces, or removes it.
+    fn rewrite_faces(&self, path: &Path) -> bool {
+        let left = layer::present(self.paths(), path);
+        if fs::remove_file(path).is_err() {
+            return false;
+        }
+        let dir = left.dir.as_deref().and_then(Path::file_name);
+        let dir = dir.map(|name| Face::Dir(name.to_string_lossy().into_owned()));
+        let blobs = left.blobs.into_iter().map(Face::Blob);
+        blobs
+            .chain(dir)
+            .all(|face| faces::append(path, &face).is_ok())
     }
 
     fn check_blobs(&self) -> Vec<Problem> {
@@ -146,22 +159,26 @@ impl Store {
     fn check_layers(&self, problems: &mut Vec<Problem>) {
         let area = self.paths().area("layers");
         for layer_name in file::names(&area) {
-            let layer = area.join(&layer_name);
-            let Some(diff_id) = digest_of(&layer).map(DiffId) else {
-                problems.push(problem(layer, Fault::Foreign));
+            let path = area.join(&layer_name);
+            let Some(diff_id) = digest_of(&path).map(DiffId) else {
+                problems.push(problem(path, Fault::Foreign));
                 continue;
             };
-            for face in file::names(&layer) {
-                let path = layer.join(&face);
-                let fault = match face.as_str() {
-                    TREE => self.tree(&diff_id).is_none().then_some(Fault::DamagedFile),
-                    DIR => (!path.exists()).then_some(Fault::BrokenFace),
-                    _ if layer::parse_form(&face).is_some() => {
-                        (!path.exists()).then_some(Fault::BrokenFace)
-                    }
-                    _ => Some(Fault::Foreign),
-                };
-                problems.extend(fault.map(|fault| problem(path, fault)));
+            let wanted = faces::read(&path).blobs.len();
+            let faces = self.layer(&diff_id);
+            if !faces.is_available() || faces.blobs.len() < wanted {
+                problems.push(problem(path, Fault::BrokenFace));
+            }
+        }
+        let area = self.paths().area("trees");
+        for name in file::names(&area) {
+            let path = area.join(&name);
+            match digest_of(&path).map(DiffId) {
+                None => problems.push(problem(path, Fault::Foreign)),
+                Some(diff_id) if self.tree(&diff_id).is_none() => {
+                    problems.push(problem(path, Fault::DamagedFile));
+                }
+                Some(_) => {}
             }
         }
     }

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::file;
 use super::super::image::StoredImage;
-use super::super::layer::{self, DIR, TREE};
 use super::super::paths::Paths;
-use super::super::{dir, name};
+use super::super::{faces, name};
 use crate::digest::{DiffId, Digest};
 use crate::image::{Descriptor, Index, Manifest};
 
@@ -31,12 +30,27 @@ pub(super) struct Item {
 /// A layer and its faces.
 #[derive(Clone, Debug)]
 pub(super) struct LayerItem {
-    /// The directory of its faces; bytes of the tree index.
+    /// The file of its faces.
     pub(super) faces: Item,
-    /// What the links of its forms point to.
+    /// Its blobs, here or not.
     pub(super) blobs: BTreeSet<Digest>,
+    /// Its tree index.
+    pub(super) tree: Option<Item>,
     /// Its unpacked directory.
     pub(super) dir: Option<Item>,
+}
+
+impl LayerItem {
+    /// All but the blobs, which it may share with others.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
+        let parts = [Some(&self.faces), self.tree.as_ref(), self.dir.as_ref()];
+        parts.into_iter().flatten()
+    }
+
+    /// Bytes on the disk of all but the blobs.
+    pub(super) fn bytes(&self) -> u64 {
+        self.items().map(|item| item.bytes).sum()
+    }
 }
 
 /// Everything that matters for sizes and references.
@@ -136,42 +150,41 @@ pub(super) fn digest_of(path: &Path) -> Option<Digest> {
 
 fn layers(paths: &Paths) -> BTreeMap<DiffId, LayerItem> {
     let mut layers = BTreeMap::new();
-    for faces in items(&paths.area("layers")) {
-        let Some(diff_id) = digest_of(&faces.path) else {
+    // A tree index may stand alone: of a layer that was never fetched.
+    let known = items(&paths.area("layers")).into_iter();
+    for faces in known.chain(items(&paths.area("trees"))) {
+        let Some(diff_id) = digest_of(&faces.path).map(DiffId) else {
             continue;
         };
-        layers.insert(DiffId(diff_id), layer_item(paths, faces));
+        layers
+            .entry(diff_id)
+            .or_insert_with(|| layer_item(paths, &diff_id, faces));
     }
     layers
 }
 
-fn layer_item(paths: &Paths, mut faces: Item) -> LayerItem {
-    let mut blobs = BTreeSet::new();
-    let mut unpacked = None;
-    faces.bytes = 0;
-    for name in file::names(&faces.path) {
-        let path = faces.path.join(&name);
-        match name.as_str() {
-            DIR => unpacked = dir::link_name(&path).map(|name| dir_item(paths, &name)),
-            TREE => faces.bytes += item(path).map_or(0, |item| item.bytes),
-            _ if layer::parse_form(&name).is_some() => blobs.extend(layer::link_digest(&path)),
-            _ => {}
-        }
+fn layer_item(paths: &Paths, diff_id: &DiffId, faces: Item) -> LayerItem {
+    let found = faces::read(&paths.layer(diff_id));
+    let tree = paths.tree(diff_id);
+    let dir = found.dir.map(|name| dir_item(paths, &name));
+    LayerItem {
+        tree: item(tree.clone()).filter(|_| faces.path != tree),
+        blobs: found.blobs.iter().map(|form| form.digest).collect(),
+        dir: dir.filter(|dir| dir.path.exists()),
+        faces,
     }
-    let dir = unpacked.filter(|dir: &Item| dir.path.exists());
-    LayerItem { faces, blobs, dir }
 }
 
-/// An unpacked directory. Its size is measured once and written beside it.
+/// An unpacked directory. Its size is measured once.
 fn dir_item(paths: &Paths, name: &str) -> Item {
-    let path = paths.area("dirs").join(name);
-    let known = path.join("size");
+    let (path, known) = (paths.dir(name), paths.measured(name));
     let measured = file::read(&known, 64)
         .and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse::<u64>().ok());
     let bytes = measured.unwrap_or_else(|| {
         let bytes = tree_bytes(&path);
         // Only the time of the next measurement depends on it.
-        drop(fs::write(&known, bytes.to_string()));
+        let write = || fs::write(&known, bytes.to_string());
+        drop(file::with_parent(&known, write));
         bytes
     });
     Item {

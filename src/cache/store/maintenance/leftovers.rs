@@ -1,22 +1,19 @@
 //! What killed builders left: temporary files, drafts, trash.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::dir::{self, KEPT, SYNCED};
-use super::super::layer::DIR;
 use super::super::lock::{self, Lock, Share};
 use super::super::open::Store;
 use super::super::paths::Paths;
 use super::super::session::{self, Sessions};
-use super::super::{file, remove};
+use super::super::{dir, faces, file, remove};
 use super::inventory::digest_of;
 use crate::cache::error::{StoreError, at};
 
 /// How long a collection waits for another one, and for builds that cannot write their pins.
-const COLLECTION_WAIT: Duration = Duration::from_secs(20);
+const COLLECTION_WAIT: Duration = Duration::from_secs(60);
 
 impl Store {
     /// Removes what killed builders left: temporary files, unfinished directories, directories of an
@@ -30,11 +27,11 @@ impl Store {
         if !self.paths().base().exists() {
             return Ok(0);
         }
+        self.relax()?;
         let found = {
             let _lock = hold(self.paths())?;
             let found = find(self.paths());
             for path in &found {
-                unlink_face(self.paths(), path);
                 remove::trash(self.paths(), path).map_err(at!(Remove, path))?;
             }
             found.len()
@@ -53,49 +50,39 @@ pub(super) fn hold(paths: &Paths) -> Result<Lock, StoreError> {
 /// Everything that belongs to nobody. Names are listed before sessions are read: a session is older
 /// than its files.
 pub(super) fn find(paths: &Paths) -> Vec<PathBuf> {
-    let (temps, dirs) = (paths.area("tmp"), paths.area("dirs"));
-    let (temp_names, dir_names) = (file::names(&temps), file::names(&dirs));
-    let trash = file::names(&paths.area("trash"));
+    let areas = ["tmp", "work", "dirs", "synced", "sizes", "trash"].map(|area| paths.area(area));
+    let [tmp, work, dirs, synced, sizes, trash] = areas.map(|area| (file::names(&area), area));
     let sessions = Sessions::read(paths);
     let mut found: Vec<PathBuf> = Vec::new();
-    for name in temp_names.iter().filter(|name| !sessions.owns(name)) {
-        found.push(temps.join(name));
+    for (names, area) in [tmp, work] {
+        let dead = names.iter().filter(|name| !sessions.owns(name));
+        found.extend(dead.map(|name| area.join(name)));
     }
-    for name in dir_names.iter().filter(|name| !sessions.owns(name)) {
-        let path = dirs.join(name);
-        if !is_face(paths, name, &path, &sessions) {
-            found.push(path);
-        }
+    let faces = faces_in_use(paths, &sessions);
+    let (names, area) = dirs;
+    let dead = |name: &&String| !sessions.owns(name) && !faces.contains(*name);
+    found.extend(names.iter().filter(dead).map(|name| area.join(name)));
+    for (names, area) in [synced, sizes] {
+        // Marks of directories that are gone.
+        let gone = names.iter().filter(|name| !paths.dir(name).exists());
+        found.extend(gone.map(|name| area.join(name)));
     }
-    found.extend(trash.iter().map(|name| paths.area("trash").join(name)));
+    let (names, area) = trash;
+    found.extend(names.iter().map(|name| area.join(name)));
     found
 }
 
-/// Whether a directory is the face of a layer, now and in this boot.
-fn is_face(paths: &Paths, name: &str, path: &Path, sessions: &Sessions) -> bool {
-    let Ok(layer) = fs::read_link(path.join(KEPT)) else {
-        return false;
-    };
-    let Some(digest) = digest_of(&layer) else {
-        return false;
-    };
-    if sessions.pins(&digest) {
-        return true;
+/// The directories that are faces of layers, now and in this boot, or in use.
+fn faces_in_use(paths: &Paths, sessions: &Sessions) -> BTreeSet<String> {
+    let layers = paths.area("layers");
+    let mut names = BTreeSet::new();
+    for layer in file::names(&layers) {
+        let path = layers.join(layer);
+        let pinned = digest_of(&path).is_some_and(|digest| sessions.pins(&digest));
+        let name = faces::read(&path).dir;
+        names.extend(name.filter(|name| pinned || dir::is_valid(paths, name)));
     }
-    let in_this_boot = name.split('-').next() == Some(paths.boot());
-    let link = paths.area("layers").join(digest.hex()).join(DIR);
-    (in_this_boot || path.join(SYNCED).exists()) && dir::link_name(&link).as_deref() == Some(name)
-}
-
-/// Removes the link of a layer to a directory that goes.
-fn unlink_face(paths: &Paths, dir: &Path) {
-    let layer = fs::read_link(dir.join(KEPT)).ok();
-    if let Some(digest) = layer.and_then(|layer| digest_of(&layer)) {
-        let link = paths.area("layers").join(digest.hex()).join(DIR);
-        if dir::link_name(&link).as_deref().map(OsStr::new) == dir.file_name() {
-            file::discard(&link);
-        }
-    }
+    names
 }
 
 /// Removes what is in the trash; gives the first failure of each thing that stays.

@@ -1,6 +1,7 @@
 //! Removal of what was not used for longest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -108,6 +109,7 @@ impl Store {
         if !self.untag(name)? {
             return Ok(None);
         }
+        self.relax()?;
         let mut pruned = Pruned::default();
         {
             let _lock = leftovers::hold(self.paths())?;
@@ -144,9 +146,20 @@ impl Store {
         for item in &candidate.items {
             let gone = remove::trash(self.paths(), &item.path).map_err(at!(Remove, &item.path))?;
             pruned.bytes += gone.map_or(0, |_| item.bytes);
+            self.drop_marks(&item.path);
         }
         pruned.count += 1;
         Ok(())
+    }
+
+    /// Removes the marks of an unpacked directory.
+    fn drop_marks(&self, path: &Path) {
+        if path.parent() == Some(&self.paths().area("dirs"))
+            && let Some(name) = path.file_name().and_then(OsStr::to_str)
+        {
+            file::discard(&self.paths().synced(name));
+            file::discard(&self.paths().measured(name));
+        }
     }
 
     /// Moves blobs that nothing refers to into the trash. References are read after the pins: a
@@ -267,8 +280,7 @@ fn blob_users(inventory: &Inventory) -> BTreeMap<Digest, u64> {
 /// Bytes of everything but images.
 fn cache_bytes(inventory: &Inventory, users: &BTreeMap<Digest, u64>) -> u64 {
     let layers = inventory.layers.values();
-    let layers =
-        layers.map(|layer| layer.faces.bytes + layer.dir.as_ref().map_or(0, |dir| dir.bytes));
+    let layers = layers.map(super::inventory::LayerItem::bytes);
     let blobs = inventory.blobs.iter();
     let blobs =
         blobs.filter(|(digest, _)| users.get(digest).is_some_and(|count| *count < u64::MAX));
@@ -292,11 +304,10 @@ fn candidates(inventory: &Inventory, policy: &PrunePolicy) -> Vec<Candidate> {
         if spare_images && layer.blobs.iter().any(|blob| image_blobs.contains(blob)) {
             continue;
         }
-        let items = [Some(&layer.faces), layer.dir.as_ref()];
         candidates.push(Candidate {
             class: Class::Layer,
             used: layer.faces.used,
-            items: items.into_iter().flatten().cloned().collect(),
+            items: layer.items().cloned().collect(),
             blobs: layer.blobs.clone(),
             pin: Some(*diff_id),
             locks: None,

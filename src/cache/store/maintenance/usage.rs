@@ -95,8 +95,7 @@ impl Store {
         let image_blobs = inventory.image_blobs();
         for layer in inventory.layers.values() {
             let in_image = layer.blobs.iter().any(|blob| image_blobs.contains(blob));
-            let dir = layer.dir.as_ref().map_or(0, |dir| dir.bytes);
-            usage.add(Class::Layer, layer.faces.bytes + dir, !in_image);
+            usage.add(Class::Layer, layer.bytes(), !in_image);
         }
         for (class, items) in [
             (Class::Mount, &inventory.mounts),

@@ -101,6 +101,7 @@ fn what_a_running_builder_uses_stays() {
     builder.flush().unwrap();
     let dir = builder.layer(&diff_id(b"used dir")).dir.unwrap();
     assert!(builder.layer(&diff_id(b"used blob")).is_available());
+    builder.relax().unwrap();
     let pruned = home
         .open()
         .prune(&PrunePolicy {
@@ -119,6 +120,26 @@ fn what_a_running_builder_uses_stays() {
     drop(builder);
     home.open().prune(&everything()).unwrap();
     assert!(!dir.exists());
+}
+
+#[test]
+fn a_builder_that_only_looks_writes_nothing_and_keeps_collections_out() {
+    let home = Home::new();
+    put_layer(&home.open(), b"layer");
+    let written = home.open().commit(record("a", b"layer")).unwrap();
+    let before = home.files();
+    let builder = home.open();
+    assert!(builder.record(&written.key).is_some());
+    assert_eq!(home.files(), before);
+    let lock = home.ours("collector.lock");
+    let held = super::super::lock::try_lock(&lock, super::super::lock::Share::Exclusive);
+    assert!(held.unwrap().is_none());
+    builder.relax().unwrap();
+    home.open().prune(&everything()).unwrap();
+    assert!(
+        builder.record(&written.key).is_some(),
+        "it was found before"
+    );
 }
 
 #[test]

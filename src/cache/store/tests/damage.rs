@@ -21,7 +21,7 @@ fn killed(home: &Home) {
         for entry in fs::read_dir(from).unwrap().flatten() {
             let to = to.join(entry.file_name());
             if entry.path().is_dir() {
-                fs::create_dir_all(to.join("fs")).unwrap();
+                fs::create_dir_all(to.join("half")).unwrap();
             } else {
                 fs::copy(entry.path(), to).unwrap();
             }
@@ -60,27 +60,9 @@ fn leftovers_of_a_killed_builder_are_removed_and_those_of_a_living_one_stay() {
 fn directories_of_an_earlier_boot_are_removed() {
     let home = Home::new();
     put_dir(&home.open(), b"layer");
-    let dirs = home.ours("dirs");
-    let name = fs::read_dir(&dirs)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .file_name();
-    let older = format!(
-        "0123456789ab-{}",
-        name.to_str().unwrap().split_once('-').unwrap().1
-    );
-    fs::rename(dirs.join(&name), dirs.join(&older)).unwrap();
-    let link = home
-        .ours("layers")
-        .join(diff_id(b"layer").0.hex())
-        .join("dir");
-    fs::remove_file(&link).unwrap();
-    std::os::unix::fs::symlink(format!("../../dirs/{older}/fs"), &link).unwrap();
+    let dir = age_dir(&home, b"layer");
     assert_eq!(home.open().clean().unwrap(), 1);
-    assert!(!link.is_symlink() && !dirs.join(older).exists());
-    assert_eq!(home.open().fsck(false).unwrap(), []);
+    assert!(!dir.exists());
 }
 
 #[test]
@@ -97,9 +79,7 @@ fn everything_that_is_damaged_is_found_and_taken_out_of_the_way() {
     let hex = written.key.to_string();
     let damaged = [
         home.blob_path(&form.digest),
-        home.ours("layers")
-            .join(diff_id(b"layer").0.hex())
-            .join("tree"),
+        home.ours("trees").join(diff_id(b"layer").0.hex()),
         home.ours("records").join(&hex[..2]).join(&hex),
     ];
     for path in &damaged {

@@ -102,6 +102,22 @@ fn put_dir(store: &Store, layer: &[u8]) -> PathBuf {
     store.keep_dir(&diff_id(layer), draft).unwrap()
 }
 
+/// Makes the directory of a layer look as if it was made before the system was started; gives it.
+fn age_dir(home: &Home, layer: &[u8]) -> PathBuf {
+    let path = home.ours("layers").join(diff_id(layer).0.hex());
+    let name = super::faces::read(&path).dir.unwrap();
+    let (_, rest) = name.split_once('-').unwrap();
+    let older = format!("0123456789ab-{rest}");
+    for area in ["dirs", "synced"] {
+        drop(fs::rename(
+            home.ours(area).join(&name),
+            home.ours(area).join(&older),
+        ));
+    }
+    super::faces::append(&path, &super::faces::Face::Dir(older.clone())).unwrap();
+    home.ours("dirs").join(older)
+}
+
 #[test]
 fn opening_makes_nothing() {
     let home = Home::new();

@@ -1,0 +1,139 @@
+//! Layers written and read with the faces that the store has: glue between [`crate::layer`], which
+//! knows streams, and directories.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::sandbox::in_user_namespace;
+use super::supplies::Files;
+use crate::clock::Epoch;
+use crate::context::archive::Format;
+use crate::image::Compression;
+use crate::layer::{
+    self, ApplyOptions, CODEC_VERSION, Contents, Encoding, LayerError, Limits, OverlayXattr,
+    Ownership, Written,
+};
+use crate::rooted::Root;
+use crate::tree::{Entry, Tree, TreePath, View};
+
+/// A plain tar: what [`write_both`] sends from one thread to the other.
+pub(crate) const PLAIN: Encoding = Encoding::usual(Compression::Uncompressed);
+
+/// No time is clamped: the entries already have theirs.
+const NEVER: Epoch = Epoch(i64::MAX);
+
+/// Contents that are found under the very path that they have in the layer.
+pub(crate) struct FilesOf(pub(crate) Arc<dyn Files>);
+
+impl Contents for FilesOf {
+    fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(self.0.open(path)?)
+    }
+}
+
+/// Contents in a layer's directory.
+struct DirectoryContents(Root);
+
+impl Contents for DirectoryContents {
+    fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.0.open_file(path.as_bytes())?))
+    }
+}
+
+/// How layers are laid out as overlay lowers here.
+pub(crate) fn lower_options<'a>(
+    lower_view: &'a View,
+    lowers: &'a [std::path::PathBuf],
+) -> ApplyOptions<'a> {
+    ApplyOptions {
+        overlay: if in_user_namespace() { OverlayXattr::User } else { OverlayXattr::Trusted },
+        lowers,
+        lower_view,
+        ownership: Ownership::Real,
+        clamp: None,
+        limits: Limits::default(),
+    }
+}
+
+/// The name of an encoder, as blob forms state it: `gzip-6-v1`.
+pub fn encoder_name(encoding: Encoding) -> String {
+    let compression = match encoding.compression {
+        Compression::Uncompressed => "plain",
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    };
+    format!("{compression}-{}-v{CODEC_VERSION}", encoding.level)
+}
+
+/// Writes a layer as a directory, and gives what it is: one pass over the contents.
+pub(crate) fn write_both(
+    entries: &[Entry],
+    contents: &dyn Contents,
+    directory: &Path,
+) -> Result<Written, LayerError> {
+    let pipe = |source| LayerError::Write { source };
+    let (reader, writer) = io::pipe().map_err(pipe)?;
+    let below = View::new();
+    std::thread::scope(|scope| {
+        let applied = scope.spawn(|| layer::apply(reader, directory, &lower_options(&below, &[])));
+        let written = layer::write_layer(entries, contents, NEVER, Some(PLAIN), writer);
+        let applied = applied.join();
+        // Whoever failed first is the cause: the other one saw a closed pipe.
+        match applied {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) => written,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Writes the blob of a layer from its directory and its index.
+pub(crate) fn write_directory(
+    directory: &Path,
+    tree: &Tree,
+    encoding: Encoding,
+    out: impl Write + Send,
+) -> Result<Written, LayerError> {
+    let root = Root::open(directory).map_err(|source| LayerError::Read { source })?;
+    let contents = DirectoryContents(root);
+    layer::write_layer(tree.entries(), &contents, NEVER, Some(encoding), out)
+}
+
+/// Opens an archive as a plain tar; `None` if it is none (a compressed file that is no tar is
+/// just a file).
+pub(crate) fn open_archive<'a>(
+    bytes: impl Read + Send + 'a,
+) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
+    let Ok(mut plain) = layer::decompress(bytes) else { return Ok(None) };
+    let mut header = Vec::with_capacity(512);
+    // Damaged compressed data is no archive either: it is copied as it is.
+    if (&mut plain).take(512).read_to_end(&mut header).is_err() {
+        return Ok(None);
+    }
+    if Format::detect(&header) != Some(Format::Tar) {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(io::Cursor::new(header).chain(plain))))
+}
+
+/// A reader whose bytes also go to a writer.
+pub(crate) struct Tee<R, W> {
+    reader: R,
+    writer: W,
+}
+
+impl<R, W> Tee<R, W> {
+    /// Copies what is read from `reader` to `writer`.
+    pub(crate) fn new(reader: R, writer: W) -> Self {
+        Self { reader, writer }
+    }
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.writer.write_all(&buffer[..count])?;
+        Ok(count)
+    }
+}

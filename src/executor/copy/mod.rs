@@ -1,0 +1,217 @@
+//! COPY and ADD: sources named, destinations placed, one layer written. Nothing is mounted, and the
+//! base is not unpacked: both sides are trees.
+
+mod archive;
+mod error;
+mod place;
+mod select;
+mod source;
+
+pub use error::CopyError;
+
+
+use place::{Destination, Placed, Placer};
+use source::Sources;
+
+use super::Executor;
+use super::chain::Chain;
+use super::contents::{PLAIN, encoder_name, write_both};
+use super::error::ExecuteError;
+use super::step::{Made, Receipt};
+use crate::cache::store::Hashing;
+use crate::cache::{BlobForm, Material};
+use crate::clock::Epoch;
+use crate::digest::ContentDigest;
+use crate::failure::Failure;
+use crate::layer;
+use crate::pattern::Ignore;
+use crate::planner::graph::Step;
+use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
+use crate::tree::{Entry, Owner, Tree, View, resolve_owner, selection_digest};
+
+/// The digest of all that an operation takes from a tree: what its definition key holds of a
+/// context, and what its content key holds of a stage.
+pub fn selection(op: &CopyOp, view: &View) -> Result<SelectionDigest, CopyError> {
+    let excludes = excludes(op)?;
+    let mut parts = Vec::new();
+    for input in &op.inputs {
+        let CopyInput::Path(path) = input else { continue };
+        parts.extend_from_slice(&(path.len() as u64).to_le_bytes());
+        parts.extend_from_slice(path.as_bytes());
+        for named in source::named(view, 0, path, op.parents, excludes.as_ref())? {
+            let name = named.named.as_bytes();
+            parts.extend_from_slice(&(name.len() as u64).to_le_bytes());
+            parts.extend_from_slice(name);
+            parts.extend_from_slice(selection_digest(named.select()).as_bytes());
+        }
+    }
+    Ok(SelectionDigest(ContentDigest::of(&parts)))
+}
+
+fn excludes(op: &CopyOp) -> Result<Option<Ignore>, CopyError> {
+    if op.excludes.is_empty() {
+        return Ok(None);
+    }
+    Ignore::new(&op.excludes)
+        .map(Some)
+        .map_err(|source| CopyError::Pattern { pattern: op.excludes.join(", "), source })
+}
+
+impl Executor<'_> {
+    /// Copies files on top of `base`.
+    pub(crate) fn copy(
+        &self,
+        step: &Step,
+        op: &CopyOp,
+        base: &Chain,
+        receipt: &mut Receipt,
+    ) -> Result<Made, Failure> {
+        let mut sources = Sources::gather(self, op)?;
+        let below = if op.link { None } else { Some(self.faces.view(base)?) };
+        let owner = match (&op.chown, &below) {
+            (None, _) => None,
+            (Some(owner), Some(view)) => Some(self.owner(view, owner)?),
+            (Some(owner), None) => Some(self.owner(&View::new(), owner)?),
+        };
+        let mut placer = Placer::new(Destination {
+            base: below.as_ref(),
+            path: &op.destination,
+            is_directory: op.destination_is_directory,
+            owner: owner.map(|owner| (owner.uid, owner.gid)),
+            chmod: op.chmod.as_ref(),
+            epoch: step.epoch,
+        })?;
+        sources.place(self, op, excludes(op)?.as_ref(), &mut placer)?;
+        let placed = placer.finish();
+        self.write_placed(step, &placed, &sources, receipt)
+    }
+
+    /// Makes a directory and what leads to it, owned by the user in force.
+    pub(crate) fn workdir(
+        &self,
+        step: &Step,
+        op: &WorkdirOp,
+        base: &Chain,
+        receipt: &mut Receipt,
+    ) -> Result<Made, Failure> {
+        let view = self.faces.view(base)?;
+        let owner = if op.user.is_empty() {
+            Owner::default()
+        } else {
+            resolve_owner(&view, &op.user).map_err(|source| ExecuteError::WorkdirOwner {
+                path: op.path.clone(),
+                source,
+            })?
+        };
+        let mut placer = Placer::new(Destination {
+            base: Some(&view),
+            path: &op.path,
+            is_directory: true,
+            owner: Some((owner.uid, owner.gid)),
+            chmod: None,
+            epoch: step.epoch,
+        })?;
+        placer.make_destination()?;
+        let placed = placer.finish();
+        self.write_placed(step, &placed, &Sources::none(), receipt)
+    }
+
+    /// Copies the contents of a directory of a source into an empty directory of the host.
+    pub(crate) fn copy_contents(
+        &self,
+        from: &Source,
+        source: &str,
+        directory: &std::path::Path,
+    ) -> Result<(), Failure> {
+        let op = CopyOp {
+            from: from.clone(),
+            inputs: vec![CopyInput::Path(source.to_owned())],
+            destination: "/".to_owned(),
+            destination_is_directory: true,
+            chown: None,
+            chmod: None,
+            link: true,
+            parents: false,
+            excludes: Vec::new(),
+            unpack: Unpack::Never,
+        };
+        let mut sources = Sources::gather(self, &op)?;
+        let mut placer = Placer::new(Destination {
+            base: None,
+            path: &op.destination,
+            is_directory: true,
+            owner: None,
+            chmod: None,
+            epoch: Epoch(i64::MAX),
+        })?;
+        sources.place(self, &op, None, &mut placer)?;
+        let placed = placer.finish();
+        let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
+        let contents = sources.contents(self, &placed)?;
+        let failed = |source| ExecuteError::Snapshot { name: "cache mount".to_owned(), source };
+        write_both(&entries, &contents, directory).map_err(failed)?;
+        Ok(())
+    }
+
+    fn owner(&self, view: &View, owner: &str) -> Result<Owner, CopyError> {
+        resolve_owner(view, owner)
+            .map_err(|source| CopyError::Owner { owner: owner.to_owned(), source })
+    }
+
+    /// Writes the layer of placed entries, unless a layer of the same entries is known.
+    fn write_placed(
+        &self,
+        step: &Step,
+        placed: &[Placed],
+        sources: &Sources,
+        receipt: &mut Receipt,
+    ) -> Result<Made, Failure> {
+        let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
+        // The entries are all that the layer depends on: their digest is the content key.
+        let tree = Tree::new(entries, std::collections::BTreeMap::new());
+        let material = Material::new("entries").with("tree", tree.digest().to_string());
+        if let Some(record) = self.content_hit(step, &material) {
+            return Ok(Made::Known(record));
+        }
+        receipt.materials.push(material);
+        let contents = sources.contents(self, placed)?;
+        let failed = |source| ExecuteError::Snapshot { name: step.name.clone(), source };
+        let draft = match self.needs_directory(step.id) {
+            true => Some(self.input.store.draft_dir()?),
+            false => None,
+        };
+        let (written, blob) = match (&draft, self.input.options.encoding) {
+            (Some(draft), _) => {
+                let written =
+                    write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
+                (written, None)
+            }
+            (None, encoding) => {
+                let encoding = encoding.unwrap_or(PLAIN);
+                let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
+                let written = layer::write_layer(
+                    tree.entries(),
+                    &contents,
+                    step.epoch,
+                    Some(encoding),
+                    &mut writer,
+                )
+                .map_err(failed)?;
+                let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
+                let (digest, size) = writer.commit(blob)?;
+                let made_by = Some(encoder_name(encoding));
+                let compression = encoding.compression;
+                (written, Some(BlobForm { compression, digest, size, made_by }))
+            }
+        };
+        let diff_id = written.diff_id;
+        self.faces.keep_tree(diff_id, written.tree)?;
+        if let Some(form) = blob {
+            self.input.store.add_blob_form(&diff_id, form)?;
+        }
+        if let Some(draft) = draft {
+            self.input.store.keep_dir(&diff_id, draft)?;
+        }
+        Ok(Made::Layer { diff_id, size: written.size })
+    }
+}

@@ -1,0 +1,256 @@
+//! Where copied files land: BuildKit's rules (fsutil's `copy`), answered from trees alone.
+//!
+//! Sources and the destination are data, so a COPY neither unpacks nor mounts its base. What comes
+//! out is the layer: its entries, each with the source entry that has its content.
+
+use std::collections::BTreeMap;
+
+use super::CopyError;
+use super::select::Named;
+use crate::clock::Epoch;
+use crate::planner::op::Chmod;
+use crate::tree::{Entry, Follow, Kind, Selected, TreePath, View};
+
+/// An entry of the new layer and the source that holds its content.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    /// The entry at its destination.
+    pub(crate) entry: Entry,
+    /// For files: the number of the source root and the path in it.
+    pub(crate) origin: Option<(usize, TreePath)>,
+}
+
+/// Where files go and what they become.
+#[derive(Debug)]
+pub(crate) struct Destination<'a> {
+    /// The file system that is copied onto; `None` with `--link`.
+    pub(crate) base: Option<&'a View>,
+    /// Absolute, cleaned.
+    pub(crate) path: &'a str,
+    /// Whether it was written as a directory.
+    pub(crate) is_directory: bool,
+    /// `--chown`, resolved.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// `--chmod`.
+    pub(crate) chmod: Option<&'a Chmod>,
+    /// The time of everything placed.
+    pub(crate) epoch: Epoch,
+}
+
+/// Collects the entries of the layer.
+#[derive(Debug)]
+pub(crate) struct Placer<'a> {
+    destination: Destination<'a>,
+    /// The destination with the base's symlinks followed.
+    resolved: TreePath,
+    placed: BTreeMap<TreePath, Placed>,
+}
+
+/// What stands at a path: in the layer being made, or below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Nothing,
+    Directory,
+    Other,
+}
+
+impl<'a> Placer<'a> {
+    /// Resolves the destination.
+    pub(crate) fn new(destination: Destination<'a>) -> Result<Self, CopyError> {
+        let resolved = match destination.base {
+            Some(base) => base
+                .resolve_missing(destination.path.as_bytes(), None, Follow::All)
+                .map_err(|source| CopyError::Destination {
+                    path: destination.path.to_owned(),
+                    source,
+                })?
+                .path(),
+            None => TreePath::clean(destination.path),
+        };
+        Ok(Self { destination, resolved, placed: BTreeMap::new() })
+    }
+
+    /// Makes the destination itself a directory: WORKDIR.
+    pub(crate) fn make_destination(&mut self) -> Result<(), CopyError> {
+        self.make_directories(&self.resolved.clone())
+    }
+
+    /// Places one source: a file under its name or in its directory, a directory by its contents.
+    pub(crate) fn place(&mut self, source: &Named<'_>) -> Result<(), CopyError> {
+        let standing = self.standing(&self.resolved);
+        let into_directory = self.destination.is_directory || standing == Standing::Directory;
+        if source.is_directory() {
+            self.make_directories(&self.resolved.clone())?;
+            return self.place_contents(source, &self.resolved.clone());
+        }
+        let target = if into_directory {
+            self.resolved.join_name(source.named.name())
+        } else {
+            self.resolved.clone()
+        };
+        self.make_parents(&target)?;
+        self.place_all(source, &target)
+    }
+
+    /// Places one source below the destination with the directories that lead to it
+    /// (`--parents`).
+    pub(crate) fn place_with_parents(
+        &mut self,
+        source: &Named<'_>,
+        kept: &TreePath,
+        parents: &[(TreePath, Entry)],
+    ) -> Result<(), CopyError> {
+        self.make_directories(&self.resolved.clone())?;
+        for (path, entry) in parents {
+            let target = self.resolved.join(path);
+            if self.standing(&target) == Standing::Nothing {
+                self.insert(target, entry, None);
+            }
+        }
+        self.place_all(source, &self.resolved.join(kept))
+    }
+
+    /// Places what an archive holds below the destination, with its own owners and modes.
+    pub(crate) fn place_archive(&mut self, source: &Named<'_>) -> Result<(), CopyError> {
+        let chmod = self.destination.chmod.take();
+        let result = self
+            .make_directories(&self.resolved.clone())
+            .and_then(|()| self.place_contents(source, &self.resolved.clone()));
+        self.destination.chmod = chmod;
+        result
+    }
+
+    /// The entries in tree order, with the existing directories that lead to them: an extractor
+    /// that unpacks the layer apart from its base would otherwise invent their modes.
+    pub(crate) fn finish(mut self) -> Vec<Placed> {
+        let mut ancestors = BTreeMap::new();
+        if let Some(base) = self.destination.base {
+            for path in self.placed.keys() {
+                let mut parent = path.parent();
+                while let Some(path) = parent.filter(|path| !path.is_root()) {
+                    if self.placed.contains_key(&path) || ancestors.contains_key(&path) {
+                        break;
+                    }
+                    if let Some(node) = base.lookup(&path) {
+                        let mut entry = node.entry.clone();
+                        entry.path = path.clone();
+                        if let Kind::Directory { opaque } = &mut entry.kind {
+                            *opaque = false;
+                        }
+                        ancestors.insert(path.clone(), Placed { entry, origin: None });
+                    }
+                    parent = path.parent();
+                }
+            }
+        }
+        self.placed.append(&mut ancestors);
+        self.placed.into_values().collect()
+    }
+
+    /// Places what is in a directory.
+    fn place_contents(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
+        for selected in source.select().iter().filter(|selected| !selected.name.is_root()) {
+            self.place_entry(source.root, selected, target)?;
+        }
+        Ok(())
+    }
+
+    /// Places a source and what is in it.
+    fn place_all(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
+        for selected in source.select() {
+            self.place_entry(source.root, &selected, target)?;
+        }
+        Ok(())
+    }
+
+    /// Places one entry of a source whose own place is `target`; its parent exists.
+    fn place_entry(
+        &mut self,
+        root: usize,
+        selected: &Selected<'_>,
+        target: &TreePath,
+    ) -> Result<(), CopyError> {
+        let path = target.join(&selected.name);
+        let standing = self.standing(&path);
+        if selected.entry.is_directory() {
+            if standing == Standing::Other {
+                return Err(CopyError::NotADirectory { path });
+            }
+            self.insert(path, selected.entry, None);
+            return Ok(());
+        }
+        if standing == Standing::Directory {
+            return Err(CopyError::ReplacesDirectory { path });
+        }
+        let mut entry = selected.entry.clone();
+        let mut origin = None;
+        if let Some(first) = &selected.same_as {
+            entry.kind = Kind::Hardlink { target: target.join(first) };
+        } else if matches!(entry.kind, Kind::File { .. }) {
+            origin = Some((root, entry.path.clone()));
+        }
+        self.insert(path, &entry, origin);
+        Ok(())
+    }
+
+    fn insert(&mut self, path: TreePath, source: &Entry, origin: Option<(usize, TreePath)>) {
+        let mut entry = source.clone();
+        entry.path = path.clone();
+        entry.mtime = self.time(entry.mtime);
+        if let Some((uid, gid)) = self.destination.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(chmod) = self.destination.chmod {
+            if !matches!(entry.kind, Kind::Symlink { .. }) {
+                entry.mode = chmod.apply(entry.mode, entry.is_directory());
+            }
+        }
+        if let Kind::Directory { opaque } = &mut entry.kind {
+            *opaque = false;
+        }
+        self.placed.insert(path, Placed { entry, origin });
+    }
+
+    /// Times later than the epoch become the epoch (DESIGN §3).
+    fn time(&self, mtime: i64) -> i64 {
+        mtime.min(self.destination.epoch.0)
+    }
+
+    fn make_parents(&mut self, path: &TreePath) -> Result<(), CopyError> {
+        path.parent().map_or(Ok(()), |parent| self.make_directories(&parent))
+    }
+
+    /// Makes a directory and what leads to it: 0755, `--chown`'s owner, numeric `--chmod`.
+    fn make_directories(&mut self, path: &TreePath) -> Result<(), CopyError> {
+        match self.standing(path) {
+            Standing::Directory => return Ok(()),
+            Standing::Other => return Err(CopyError::NotADirectory { path: path.clone() }),
+            Standing::Nothing => {}
+        }
+        self.make_parents(path)?;
+        let mut entry = Entry::directory(path.clone(), self.destination.epoch.0);
+        if let Some((uid, gid)) = self.destination.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(Chmod::Octal(mode)) = self.destination.chmod {
+            entry.mode = *mode;
+        }
+        self.placed.insert(path.clone(), Placed { entry, origin: None });
+        Ok(())
+    }
+
+    fn standing(&self, path: &TreePath) -> Standing {
+        if path.is_root() {
+            return Standing::Directory;
+        }
+        let below = || self.destination.base.and_then(|base| base.lookup(path));
+        let directory = match self.placed.get(path) {
+            Some(placed) => placed.entry.is_directory(),
+            None => match below() {
+                Some(node) => node.entry.is_directory(),
+                None => return Standing::Nothing,
+            },
+        };
+        if directory { Standing::Directory } else { Standing::Other }
+    }
+}

@@ -1,0 +1,123 @@
+//! Which files a source of COPY means: a path with its symlinks followed, or a pattern.
+
+use std::collections::BTreeSet;
+
+use super::CopyError;
+use crate::pattern::{Glob, Ignore};
+use crate::tree::{Follow, Selected, TreePath, View};
+
+/// One thing that a source named: a file, or a directory with what is in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Named<'a> {
+    /// The number of the source tree.
+    pub(crate) root: usize,
+    /// The source tree.
+    pub(crate) view: &'a View,
+    /// Where it is, symlinks followed.
+    pub(crate) path: TreePath,
+    /// The path as it was named; its last component is what a file is called at its destination.
+    pub(crate) named: TreePath,
+    /// `--exclude`.
+    pub(crate) excludes: Option<&'a Ignore>,
+}
+
+impl<'a> Named<'a> {
+    /// Whether it is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.view.lookup(&self.path).is_some_and(|node| node.entry.is_directory())
+    }
+
+    /// It and all that is in it, parents first, without what is excluded.
+    pub(crate) fn select(&self) -> Vec<Selected<'a>> {
+        let mut selected = self.view.select(&self.path);
+        let Some(excludes) = self.excludes else { return selected };
+        let kept: BTreeSet<TreePath> = selected
+            .iter()
+            .map(|selected| &selected.name)
+            .filter(|name| name.is_root() || !excludes.excluded(name.as_bytes()))
+            .cloned()
+            .collect();
+        // An excluded directory stays if an exception brought back something in it.
+        let leads_to_kept = |name: &TreePath| {
+            kept.range(name.clone()..).next().is_some_and(|next| next.is_within(name))
+        };
+        selected.retain(|selected| {
+            kept.contains(&selected.name)
+                || (selected.entry.is_directory() && leads_to_kept(&selected.name))
+        });
+        // A link whose first name was excluded becomes the file, and later links follow it.
+        for index in 0..selected.len() {
+            let Some(first) = selected[index].same_as.clone() else { continue };
+            if selected.iter().any(|other| other.name == first) {
+                continue;
+            }
+            let heir = selected[index].name.clone();
+            for other in &mut selected {
+                if other.same_as.as_ref() == Some(&first) {
+                    other.same_as = (other.name != heir).then(|| heir.clone());
+                }
+            }
+        }
+        selected
+    }
+}
+
+/// What a source means in a tree. A pattern that matches nothing means nothing; a plain path that
+/// does not exist is an error.
+pub(crate) fn name<'a>(
+    view: &'a View,
+    root: usize,
+    source: &str,
+    excludes: Option<&'a Ignore>,
+) -> Result<Vec<Named<'a>>, CopyError> {
+    let glob = Glob::new(source)
+        .map_err(|error| CopyError::Pattern { pattern: source.to_owned(), source: error })?;
+    let paths = if glob.has_wildcards() { expand(view, &glob) } else { vec![literal(&glob)] };
+    let mut found = Vec::with_capacity(paths.len());
+    for named in paths {
+        let path = view
+            .resolve(named.as_bytes(), None, Follow::All)
+            .map_err(|source| CopyError::NotFound { path: named.to_string(), source })?;
+        let thing = Named { root, view, path, named, excludes };
+        let is_excluded = |excludes: &Ignore| excludes.excluded(thing.named.name());
+        if !thing.is_directory() && excludes.is_some_and(is_excluded) {
+            continue;
+        }
+        found.push(thing);
+    }
+    Ok(found)
+}
+
+/// The path of a pattern without wildcards.
+fn literal(glob: &Glob) -> TreePath {
+    (0..glob.depth())
+        .filter_map(|depth| glob.component(depth)?.literal())
+        .fold(TreePath::root(), |path, name| path.join_name(name))
+}
+
+/// The paths that a wildcard matches, in tree order. What is written out may lead through
+/// symlinks; what a wildcard matches is not followed on the way.
+fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
+    let mut level = vec![TreePath::root()];
+    for component in (0..glob.depth()).filter_map(|depth| glob.component(depth)) {
+        let mut next = Vec::new();
+        for path in &level {
+            let Ok(directory) = view.resolve(path.as_bytes(), None, Follow::All) else { continue };
+            match component.literal() {
+                Some(name) => {
+                    let path = directory.join_name(name);
+                    if view.lookup(&path).is_some() {
+                        next.push(path);
+                    }
+                }
+                None => {
+                    let children = view.children(&directory);
+                    let matching = |path: &&TreePath| component.matches(path.name());
+                    next.extend(children.iter().map(|node| node.path()).filter(matching).cloned());
+                }
+            }
+        }
+        level = next;
+    }
+    level
+}

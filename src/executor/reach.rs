@@ -1,0 +1,102 @@
+//! What others want of the layers that were made: blobs, merged file systems.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::Executor;
+use super::chain::{Cell, Chain};
+use super::error::ExecuteError;
+use crate::cache::BlobForm;
+use crate::digest::DiffId;
+use crate::failure::Failure;
+use crate::layer::{Encoding, Flatten, LayerError, Limits, Ownership};
+use crate::tree::TreePath;
+
+impl Executor<'_> {
+    /// A blob of a layer in an encoding; made if the store has none.
+    pub fn blob(&self, diff_id: DiffId, encoding: Encoding) -> Result<BlobForm, Failure> {
+        self.faces.blob(diff_id, encoding)
+    }
+
+    /// Brings a layer into the store if it is not there.
+    pub fn bring(&self, diff_id: DiffId) -> Result<(), Failure> {
+        self.faces.bring(diff_id)
+    }
+
+    /// The encoded tree index of a layer.
+    pub fn tree(&self, diff_id: DiffId) -> Result<Vec<u8>, Failure> {
+        Ok(self.faces.tree(diff_id)?.encode())
+    }
+
+    /// Writes the merged file system of layers, bottom first, as one tar without its end, each name
+    /// below `prefix`.
+    pub fn write_tar(
+        &self,
+        layers: &[DiffId],
+        prefix: &str,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        let prefix = TreePath::clean(prefix);
+        self.flatten(layers, |flatten| flatten.write_members(&prefix, out))
+    }
+
+    /// Lays the merged file system of layers out below a directory, beside what is there, owned by
+    /// whoever runs this.
+    pub fn extract(&self, layers: &[DiffId], directory: &Path) -> Result<(), Failure> {
+        let failed = |source| ExecuteError::MountFiles { path: directory.to_owned(), source };
+        let draft = tempfile::Builder::new()
+            .prefix(".builder-")
+            .tempdir_in(directory)
+            .map_err(failed)?;
+        self.flatten(layers, |flatten| {
+            flatten.write_directory(draft.path(), Ownership::Current)
+        })?;
+        Ok(merge(draft.path(), directory).map_err(failed)?)
+    }
+
+    fn flatten(
+        &self,
+        layers: &[DiffId],
+        write: impl FnOnce(Flatten<'_>) -> Result<(), LayerError>,
+    ) -> Result<(), Failure> {
+        let chain: Chain = layers.iter().map(|diff_id| Cell::known(*diff_id)).collect();
+        let view = self.faces.view(&chain)?;
+        let mut failure = None;
+        let mut open = |number: usize| {
+            self.faces.open_tar(layers[number]).map_err(|cause| {
+                failure = Some(cause);
+                LayerError::Read { source: io::ErrorKind::Other.into() }
+            })
+        };
+        let result = write(Flatten { view: &view, open: &mut open, limits: Limits::default() });
+        match (failure, result) {
+            (Some(cause), _) => Err(cause),
+            (None, Err(source)) => {
+                let diff_id = layers.last().copied().unwrap_or(DiffId(crate::digest::Digest::of(b"")));
+                Err(ExecuteError::Layer { action: "flatten", diff_id, source }.into())
+            }
+            (None, Ok(())) => Ok(()),
+        }
+    }
+}
+
+/// Moves what is in `from` into `to`: directories are merged, everything else replaced. Both are on
+/// one file system, and `from` is nobody else's.
+fn merge(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let is_directory = entry.file_type()?.is_dir();
+        match target.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() && is_directory => {
+                merge(&entry.path(), &target)?;
+                continue;
+            }
+            Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(&target)?,
+            Ok(_) if is_directory => std::fs::remove_file(&target)?,
+            Ok(_) | Err(_) => {}
+        }
+        std::fs::rename(entry.path(), target)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! What of a name in a directory belongs in an image, and whether two of them are equal.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{Mode, OFlags, Statx};
+
+use super::level::type_of;
+use crate::sys::xattr;
+use crate::tree::is_image_xattr;
+
+/// The attributes of a name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Extended {
+    /// Those that belong in an image.
+    pub(super) image: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Whether the overlay driver marked a directory as opaque.
+    pub(super) opaque: bool,
+    /// A mark of the driver that cannot be handled.
+    pub(super) foreign: Option<&'static str>,
+}
+
+/// Reads the attributes of a name. Links are asked too: they may have capabilities' leftovers.
+pub(super) fn extended(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Extended> {
+    let mut extended = Extended::default();
+    for key in xattr::list_at(directory, name)? {
+        let overlay = key
+            .strip_prefix(b"trusted.overlay.")
+            .or(key.strip_prefix(b"user.overlay."));
+        let mark = match overlay {
+            Some(b"redirect") => Some("redirect_dir"),
+            Some(b"metacopy") => Some("metacopy"),
+            _ => None,
+        };
+        extended.foreign = extended.foreign.or(mark);
+        if overlay != Some(b"opaque") && !is_image_xattr(&key) {
+            continue;
+        }
+        let c_key = CString::new(key.as_slice())?;
+        let Some(value) = xattr::get_at(directory, name, &c_key)? else {
+            continue;
+        };
+        if overlay.is_some() {
+            extended.opaque = value == b"y";
+        } else if key == b"security.capability" {
+            extended.image.insert(key, capability(value));
+        } else {
+            extended.image.insert(key, value);
+        }
+    }
+    Ok(extended)
+}
+
+/// A file capability without the user namespace that it was set in (`vfs_ns_cap_data` revision 3
+/// to `vfs_cap_data` revision 2, `linux/capability.h`).
+fn capability(mut value: Vec<u8>) -> Vec<u8> {
+    const REVISION_2: u8 = 2;
+    const REVISION_3: u8 = 3;
+    if value.len() == 24 && value[3] == REVISION_3 {
+        value.truncate(20);
+        value[3] = REVISION_2;
+    }
+    value
+}
+
+/// Whether two names are equal in all that a layer holds. Contents are compared only if all else
+/// is equal.
+pub(super) fn equal(one: &Side<'_>, other: &Side<'_>) -> io::Result<bool> {
+    let meta = |side: &Side<'_>| {
+        let state = &side.state;
+        let is_device = type_of(state).is_char_device() || type_of(state).is_block_device();
+        let device = (state.stx_rdev_major, state.stx_rdev_minor);
+        (
+            (state.stx_mode, state.stx_uid, state.stx_gid, side.mtime),
+            is_device.then_some(device),
+        )
+    };
+    let has_content = type_of(&one.state).is_file() || type_of(&one.state).is_symlink();
+    if meta(one) != meta(other) || has_content && one.state.stx_size != other.state.stx_size {
+        return Ok(false);
+    }
+    if one.image != other.image {
+        return Ok(false);
+    }
+    if type_of(&one.state).is_symlink() {
+        return Ok(one.link()? == other.link()?);
+    }
+    if type_of(&one.state).is_file() && one.state.stx_size > 0 {
+        return same_content(one.open()?, other.open()?);
+    }
+    Ok(true)
+}
+
+/// One of two names to compare.
+pub(super) struct Side<'a> {
+    pub(super) directory: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+    pub(super) state: Statx,
+    /// Its time in a layer.
+    pub(super) mtime: i64,
+    /// Its attributes in a layer.
+    pub(super) image: &'a BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Side<'_> {
+    fn link(&self) -> io::Result<Vec<u8>> {
+        link(self.directory, self.name)
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(self.directory, self.name, flags, Mode::empty())?;
+        Ok(file.into())
+    }
+}
+
+/// The target of a symbolic link.
+pub(super) fn link(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
+    Ok(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes())
+}
+
+fn same_content(mut one: File, mut other: File) -> io::Result<bool> {
+    let mut buffers = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let count = fill(&mut one, &mut buffers.0)?;
+        if count != fill(&mut other, &mut buffers.1)? {
+            return Ok(false);
+        }
+        if count == 0 {
+            return Ok(true);
+        }
+        if buffers.0[..count] != buffers.1[..count] {
+            return Ok(false);
+        }
+    }
+}
+
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_lose_their_namespace() {
+        let mut v3 = vec![1, 0, 0, 3];
+        v3.extend_from_slice(&[7; 16]);
+        let v2 = [&[1, 0, 0, 2][..], &[7; 16]].concat();
+        assert_eq!(capability([v3.as_slice(), &[0, 0, 1, 0]].concat()), v2);
+        assert_eq!(capability(v2.clone()), v2);
+        assert_eq!(capability(v3.clone()), v3);
+    }
+}

@@ -1,0 +1,551 @@
+//! The walk over an upper directory: metadata only, in parallel, times clamped in place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rustix::fs::{AtFlags, FileType, OFlags, Statx, Timespec, Timestamps, UTIME_OMIT};
+
+use super::SnapshotError;
+use super::compare::{self, Side};
+use super::level::{Lowers, is_whiteout, state_of, type_of};
+use crate::clock::Epoch;
+use crate::layer::{Contents, Encoding, LayerError, Written, write_layer};
+use crate::rooted::{Links, Root, read_directory};
+use crate::tree::{Entry, Kind, TreePath, Unread};
+
+/// Names of one directory that are done in one go.
+const CHUNK: usize = 512;
+
+/// Jobs that one thread does alone before others are asked to help.
+const ALONE: usize = 12;
+
+/// How to freeze.
+#[derive(Clone, Copy)]
+pub struct FreezeOptions<'a> {
+    /// Later times become this one, on disk too.
+    pub epoch: Epoch,
+    /// What files should be that could not be made so: on the rung with a single id.
+    pub recorded: Option<&'a dyn Recorded>,
+}
+
+impl std::fmt::Debug for FreezeOptions<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = formatter.debug_struct("FreezeOptions");
+        text.field("epoch", &self.epoch);
+        text.field("recorded", &self.recorded.is_some()).finish()
+    }
+}
+
+/// Attributes that were asked for and recorded instead of set.
+pub trait Recorded: Sync {
+    /// What was recorded for an inode of the upper directory.
+    fn of(&self, device: (u32, u32), inode: u64) -> Option<Attributes>;
+}
+
+/// Recorded attributes; what is `None` is as on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Owner and group.
+    pub owner: Option<(u32, u32)>,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// The device that a placeholder file stands for.
+    pub device: Option<Kind<Unread>>,
+    /// Extended attributes that could not be set.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// The changes of a step, listed but not read. The directory must not change any more; to be the
+/// lower directory of other steps is fine.
+#[derive(Debug)]
+pub struct Frozen {
+    root: Root,
+    epoch: Epoch,
+    entries: Vec<Entry<Unread>>,
+}
+
+/// Lists what a step changed. `upper` is its overlay upper directory, no longer mounted or at
+/// least no longer written; `lowers` are the directories below it, top first.
+///
+/// Times later than the epoch are clamped on disk, fractions of seconds cut off, so that the
+/// directory equals what unpacking its own layer would give. Costs a few system calls an entry and
+/// reads no content, except of files that seem equal to those below. The root directory itself is
+/// never part of a layer.
+pub fn freeze(
+    upper: &Path,
+    lowers: &[PathBuf],
+    options: &FreezeOptions<'_>,
+) -> Result<Frozen, SnapshotError> {
+    let open = |path: &Path| {
+        Root::open(path).map_err(|source| SnapshotError::Open {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let root = open(upper)?;
+    let lowers: Vec<Root> = lowers
+        .iter()
+        .map(|path| open(path))
+        .collect::<Result<_, _>>()?;
+    let walk = Walk {
+        root: &root,
+        lowers: &lowers,
+        options,
+    };
+    let top = Job::Directory {
+        path: TreePath::root(),
+        layers: (0..lowers.len()).collect(),
+        opaque: false,
+    };
+    let found = run(&walk, top)?;
+    Ok(Frozen {
+        entries: canonical(found),
+        root,
+        epoch: options.epoch,
+    })
+}
+
+impl Frozen {
+    /// What changed, in tree order.
+    pub fn entries(&self) -> &[Entry<Unread>] {
+        &self.entries
+    }
+
+    /// Reads the contents and writes the layer (see [`write_layer`]).
+    pub fn write(
+        &self,
+        encoding: Option<Encoding>,
+        out: impl Write + Send,
+    ) -> Result<Written, LayerError> {
+        write_layer(&self.entries, self, self.epoch, encoding, out)
+    }
+}
+
+impl Contents for Frozen {
+    fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.root.open_file(path.as_bytes())?))
+    }
+}
+
+/// What the walk found under one path.
+struct Found {
+    entry: Entry<Unread>,
+    /// Whether the layers below show the same.
+    unchanged: bool,
+    /// The inode of a file that has more names.
+    inode: Option<(u32, u32, u64)>,
+}
+
+/// Drops what is unchanged and settles which name of a file is the file.
+fn canonical(mut found: Vec<Found>) -> Vec<Entry<Unread>> {
+    found.sort_by(|one, other| one.entry.path.cmp(&other.entry.path));
+    // A file is unchanged only if it is so under all its names: a new name of an old file needs
+    // the old one beside it to be a link to.
+    let mut changed = BTreeSet::new();
+    for found in found.iter().filter(|found| !found.unchanged) {
+        changed.extend(found.inode);
+    }
+    let is_changed = |found: &Found| {
+        !found.unchanged || found.inode.is_some_and(|inode| changed.contains(&inode))
+    };
+    found.retain(is_changed);
+    let mut firsts: BTreeMap<(u32, u32, u64), TreePath> = BTreeMap::new();
+    let mut entries = Vec::with_capacity(found.len());
+    for Found {
+        mut entry, inode, ..
+    } in found
+    {
+        if let Some(inode) = inode {
+            match firsts.get(&inode) {
+                Some(first) => {
+                    entry.kind = Kind::Hardlink {
+                        target: first.clone(),
+                    };
+                }
+                None => {
+                    firsts.insert(inode, entry.path.clone());
+                }
+            }
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+/// A piece of the walk.
+enum Job {
+    Directory {
+        path: TreePath,
+        /// Layers that may have it too, top first.
+        layers: Vec<usize>,
+        /// Whether it hides what they have.
+        opaque: bool,
+    },
+    Names {
+        here: Arc<Here>,
+        names: Vec<CString>,
+    },
+}
+
+/// A directory being walked.
+struct Here {
+    path: TreePath,
+    directory: OwnedFd,
+    lowers: Lowers,
+    opaque: bool,
+}
+
+/// The jobs to do and what came of those done.
+struct Queue {
+    jobs: Vec<Job>,
+    /// Jobs that somebody is doing.
+    busy: usize,
+    failed: Option<SnapshotError>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic in another thread ends the scope; its half-done job does not matter here.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job; `None` when all are done or one failed.
+    fn take(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if queue.failed.is_some() {
+                return None;
+            }
+            if let Some(job) = queue.jobs.pop() {
+                queue.busy += 1;
+                return Some(job);
+            }
+            if queue.busy == 0 {
+                return None;
+            }
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, result: Result<Vec<Job>, SnapshotError>) {
+        let mut queue = self.lock();
+        queue.busy -= 1;
+        match result {
+            Ok(jobs) => queue.jobs.extend(jobs),
+            Err(error) => queue.failed = Some(error),
+        }
+        self.changed.notify_all();
+    }
+
+    fn work(&self, walk: &Walk<'_>, jobs_max: usize) -> Vec<Found> {
+        let mut found = Vec::new();
+        for _ in 0..jobs_max {
+            let Some(job) = self.take() else { break };
+            let mut jobs = Vec::new();
+            let result = walk.job(job, &mut found, &mut jobs);
+            self.done(result.map(|()| jobs));
+        }
+        found
+    }
+}
+
+fn run(walk: &Walk<'_>, top: Job) -> Result<Vec<Found>, SnapshotError> {
+    let shared = Shared {
+        queue: Mutex::new(Queue {
+            jobs: vec![top],
+            busy: 0,
+            failed: None,
+        }),
+        changed: Condvar::new(),
+    };
+    let mut found = shared.work(walk, ALONE);
+    if !shared.lock().jobs.is_empty() {
+        let helpers = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(16)
+            - 1;
+        thread::scope(|scope| {
+            let help = || scope.spawn(|| shared.work(walk, usize::MAX));
+            let helpers: Vec<_> = (0..helpers).map(|_| help()).collect();
+            found.extend(shared.work(walk, usize::MAX));
+            for helper in helpers {
+                // A helper that panicked has poisoned nothing that is used any more; its panic
+                // goes on here.
+                match helper.join() {
+                    Ok(more) => found.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+    }
+    let queue = shared
+        .queue
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    match queue.failed {
+        Some(error) => Err(error),
+        None => Ok(found),
+    }
+}
+
+struct Walk<'a> {
+    root: &'a Root,
+    lowers: &'a [Root],
+    options: &'a FreezeOptions<'a>,
+}
+
+impl Walk<'_> {
+    fn job(
+        &self,
+        job: Job,
+        found: &mut Vec<Found>,
+        jobs: &mut Vec<Job>,
+    ) -> Result<(), SnapshotError> {
+        match job {
+            Job::Directory {
+                path,
+                layers,
+                opaque,
+            } => self.directory(path, &layers, opaque, (found, jobs)),
+            Job::Names { here, names } => self.names(&here, &names, found, jobs),
+        }
+    }
+
+    fn directory(
+        &self,
+        path: TreePath,
+        layers: &[usize],
+        opaque: bool,
+        (found, jobs): (&mut Vec<Found>, &mut Vec<Job>),
+    ) -> Result<(), SnapshotError> {
+        let failed = |source| SnapshotError::Examine {
+            path: path.clone(),
+            source,
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let opened = self.root.open_with(path.as_bytes(), Links::None, flags);
+        let directory = opened.map_err(failed)?;
+        let lowers = Lowers::open(self.lowers, layers, &path).map_err(failed)?;
+        let entries = read_directory(directory.as_fd()).map_err(failed)?;
+        let names: Vec<CString> = entries.into_iter().map(|entry| entry.name).collect();
+        if opaque {
+            let here: BTreeSet<&CStr> = names.iter().map(CString::as_c_str).collect();
+            for name in lowers.names().map_err(failed)? {
+                if !here.contains(name.as_c_str()) {
+                    found.push(deleted(path.join_name(name.to_bytes())));
+                }
+            }
+        }
+        let here = Here {
+            path,
+            directory,
+            lowers,
+            opaque,
+        };
+        if names.len() <= CHUNK {
+            return self.names(&here, &names, found, jobs);
+        }
+        let here = Arc::new(here);
+        jobs.extend(names.chunks(CHUNK).map(|names| Job::Names {
+            here: Arc::clone(&here),
+            names: names.to_vec(),
+        }));
+        Ok(())
+    }
+
+    fn names(
+        &self,
+        here: &Here,
+        names: &[CString],
+        found: &mut Vec<Found>,
+        jobs: &mut Vec<Job>,
+    ) -> Result<(), SnapshotError> {
+        for name in names {
+            self.name(here, name, found, jobs)?;
+        }
+        Ok(())
+    }
+
+    fn name(
+        &self,
+        here: &Here,
+        name: &CStr,
+        found: &mut Vec<Found>,
+        jobs: &mut Vec<Job>,
+    ) -> Result<(), SnapshotError> {
+        let path = here.path.join_name(name.to_bytes());
+        if name.to_bytes().starts_with(b".wh.") {
+            return Err(SnapshotError::ReservedName { path });
+        }
+        let failed = |source| SnapshotError::Examine {
+            path: path.clone(),
+            source,
+        };
+        let directory = here.directory.as_fd();
+        let Some(state) = state_of(directory, name).map_err(failed)? else {
+            return Ok(());
+        };
+        let below = if here.lowers.is_empty() {
+            None
+        } else {
+            here.lowers.find(name).map_err(failed)?
+        };
+        // Sockets cannot be in layers; what they replaced is gone.
+        if is_whiteout(&state) || type_of(&state) == FileType::Socket {
+            if below.is_some() {
+                found.push(deleted(path));
+            }
+            return Ok(());
+        }
+        let extended = compare::extended(directory, name).map_err(failed)?;
+        if let Some(feature) = extended.foreign {
+            return Err(SnapshotError::Redirected { path, feature });
+        }
+        let mtime = self.clamp(directory, name, &state, &path)?;
+        if type_of(&state) == FileType::Directory {
+            let merges = below
+                .as_ref()
+                .is_some_and(|(state, _)| type_of(state).is_dir());
+            jobs.push(Job::Directory {
+                path: path.clone(),
+                layers: if merges {
+                    here.lowers.layers.clone()
+                } else {
+                    Vec::new()
+                },
+                opaque: merges && (here.opaque || extended.opaque),
+            });
+        }
+        let side = Side {
+            directory,
+            name,
+            state,
+            mtime,
+            image: &extended.image,
+        };
+        let mut unchanged = false;
+        if let Some((lower_state, lower)) = below {
+            let attributes = compare::extended(lower, name).map_err(failed)?;
+            let lower = Side {
+                directory: lower,
+                name,
+                state: lower_state,
+                mtime: lower_state.stx_mtime.tv_sec,
+                image: &attributes.image,
+            };
+            unchanged = compare::equal(&side, &lower).map_err(failed)?;
+        }
+        let kind = kind_of(directory, name, &state).map_err(failed)?;
+        let device = (state.stx_dev_major, state.stx_dev_minor);
+        let has_names = state.stx_nlink > 1 && type_of(&state) != FileType::Directory;
+        let mut entry = Entry {
+            path,
+            kind,
+            mode: u32::from(state.stx_mode) & 0o7777,
+            uid: state.stx_uid,
+            gid: state.stx_gid,
+            mtime,
+            xattrs: extended.image,
+        };
+        if let Some(recorded) = self.options.recorded
+            && let Some(attributes) = recorded.of(device, state.stx_ino)
+        {
+            unchanged = false;
+            attributes.apply(&mut entry);
+        }
+        found.push(Found {
+            entry,
+            unchanged,
+            inode: has_names.then_some((device.0, device.1, state.stx_ino)),
+        });
+        Ok(())
+    }
+
+    /// Brings a time into the layer's form, on disk too.
+    fn clamp(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        state: &Statx,
+        path: &TreePath,
+    ) -> Result<i64, SnapshotError> {
+        let time = state.stx_mtime;
+        let seconds = time.tv_sec.min(self.options.epoch.0);
+        if (seconds, 0) == (time.tv_sec, time.tv_nsec) {
+            return Ok(seconds);
+        }
+        let omit = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        };
+        let times = Timestamps {
+            last_access: omit,
+            last_modification: Timespec {
+                tv_sec: seconds,
+                tv_nsec: 0,
+            },
+        };
+        rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(
+            |source| SnapshotError::Time {
+                path: path.clone(),
+                source: source.into(),
+            },
+        )?;
+        Ok(seconds)
+    }
+}
+
+impl Attributes {
+    fn apply(self, entry: &mut Entry<Unread>) {
+        if let Some((uid, gid)) = self.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        entry.mode = self.mode.unwrap_or(entry.mode);
+        if let Some(kind) = self.device {
+            entry.kind = kind;
+        }
+        entry.xattrs.extend(self.xattrs);
+    }
+}
+
+fn deleted(path: TreePath) -> Found {
+    Found {
+        entry: Entry::whiteout(path),
+        unchanged: false,
+        inode: None,
+    }
+}
+
+fn kind_of(directory: BorrowedFd<'_>, name: &CStr, state: &Statx) -> io::Result<Kind<Unread>> {
+    let (major, minor) = (state.stx_rdev_major, state.stx_rdev_minor);
+    Ok(match type_of(state) {
+        // What is hidden is said path by path.
+        FileType::Directory => Kind::Directory { opaque: false },
+        FileType::RegularFile => Kind::File {
+            size: state.stx_size,
+            content: Unread,
+        },
+        FileType::Symlink => Kind::Symlink {
+            target: compare::link(directory, name)?,
+        },
+        FileType::CharacterDevice => Kind::CharDevice { major, minor },
+        FileType::BlockDevice => Kind::BlockDevice { major, minor },
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket | FileType::Unknown => {
+            return Err(io::Error::from(io::ErrorKind::Unsupported));
+        }
+    })
+}

@@ -1,0 +1,20 @@
+//! What a RUN left in its overlay upper directory → a layer.
+//!
+//! ```text
+//! upper ──freeze──▶ Frozen (entries, nothing read) ──write──▶ blob, tree
+//!   metadata only: the next step waits          on another thread, later
+//! ```
+//!
+//! The entries are canonical, the same whichever way the root was assembled: what is equal to what
+//! the layers below show is left out, what vanished is a deletion of exactly that path (never an
+//! opaque directory), the first name of a file in tree order is the file.
+
+mod compare;
+mod error;
+mod freeze;
+mod level;
+#[cfg(test)]
+mod tests;
+
+pub use error::SnapshotError;
+pub use freeze::{Attributes, FreezeOptions, Frozen, Recorded, freeze};

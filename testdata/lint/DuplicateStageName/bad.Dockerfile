@@ -1,0 +1,3 @@
+FROM alpine AS b
+FROM alpine AS c
+FROM alpine AS B

@@ -1,0 +1,3 @@
+FROM alpine
+ARG P=80/UDP
+EXPOSE 80/TcP 81/tcp $P

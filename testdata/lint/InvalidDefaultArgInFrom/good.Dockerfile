@@ -1,0 +1,6 @@
+ARG VERSION=latest
+ARG VARIANT
+FROM busybox:${VERSION}
+FROM busybox:stable$VARIANT
+FROM alpine-$TARGETARCH
+FROM binaries-${TARGETOS}${VARIANT:+-x}

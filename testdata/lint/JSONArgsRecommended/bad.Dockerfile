@@ -1,0 +1,5 @@
+FROM alpine
+ENTRYPOINT app
+FROM alpine
+CMD app \
+  --flag

@@ -1,0 +1,3 @@
+FROM alpine
+ENV key value of it
+LABEL key value

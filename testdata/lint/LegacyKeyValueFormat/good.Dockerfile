@@ -1,0 +1,3 @@
+FROM alpine
+ENV key=value
+LABEL key="value of it"

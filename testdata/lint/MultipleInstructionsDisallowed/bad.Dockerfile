@@ -1,0 +1,8 @@
+FROM alpine
+CMD ["a"]
+ENTRYPOINT ["a"]
+HEALTHCHECK NONE
+CMD ["b"]
+ENTRYPOINT ["b"]
+HEALTHCHECK CMD ["b"]
+CMD ["c"]

@@ -1,0 +1,10 @@
+FROM alpine
+COPY a \
+
+  b \
+  c
+RUN <<EOF \
+
+  cat
+
+EOF

@@ -1,0 +1,2 @@
+FROM --platform=$BUILDPLATFORM alpine
+FROM --platform=$TARGETOS/amd64 alpine

@@ -1,0 +1,5 @@
+ARG GLOBAL_TOKEN
+FROM alpine
+ARG AWS_SECRET_ACCESS_KEY
+ENV password=a PASSWD=b git_key=
+ARG apikey auth=x CREDENTIALS

@@ -1,0 +1,6 @@
+FROM alpine AS a
+WORKDIR app/
+WORKDIR more
+FROM alpine
+ARG D=rel
+WORKDIR $D

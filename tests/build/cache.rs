@@ -1,0 +1,167 @@
+//! What is done once is not done again, and what changed is.
+
+use super::common::Project;
+
+const TWO_STAGES: &str = "
+    FROM busybox AS build
+    ARG N
+    RUN echo same > /x
+    FROM scratch
+    COPY --from=build /x /y
+";
+
+#[test]
+fn a_second_build_runs_nothing_and_gives_the_same_digest() {
+    let Some(project) = Project::with_busybox() else { return };
+    let project = project.file("app.txt", "1").dockerfile(
+        "
+        FROM busybox
+        WORKDIR /srv
+        COPY app.txt .
+        RUN cat app.txt > copy.txt
+        ",
+    );
+    let first = project.build().tag("x").success();
+    first.ran("RUN cat app.txt > copy.txt").ran("COPY app.txt .").ran("WORKDIR /srv");
+    let second = project.build().tag("x").success();
+    second.all_cached();
+    assert_eq!(first.digest(), second.digest());
+}
+
+#[test]
+fn a_changed_file_runs_what_is_above_it_and_nothing_below() {
+    let Some(project) = Project::with_busybox() else { return };
+    let project = project.file("app.txt", "1").dockerfile(
+        "
+        FROM busybox
+        RUN echo below > /below
+        COPY app.txt /
+        RUN cat app.txt > /above
+        ",
+    );
+    project.build().success();
+    project.put("app.txt", "2");
+    let outcome = project.build().success();
+    outcome.cached("RUN echo below > /below");
+    outcome.ran("COPY app.txt /").ran("RUN cat app.txt > /above");
+}
+
+#[test]
+fn touching_a_file_changes_nothing() {
+    let Some(project) = Project::with_busybox() else { return };
+    let project = project.file("app.txt", "1").dockerfile("FROM busybox\nCOPY app.txt /\n");
+    let first = project.build().success();
+    project.put("app.txt", "2");
+    project.build().success().ran("COPY app.txt /");
+    project.put("app.txt", "1");
+    let third = project.build().success();
+    third.all_cached();
+    assert_eq!(first.digest(), third.digest());
+}
+
+#[test]
+fn copy_from_a_rebuilt_stage_with_the_same_bytes_hits() {
+    let Some(project) = Project::with_busybox() else { return };
+    let project = project.dockerfile(TWO_STAGES);
+    let first = project.build().arg("N", "1").success();
+    let second = project.build().arg("N", "2").success();
+    second.ran("RUN echo same > /x").cached("COPY --from=build /x /y");
+    assert_eq!(first.digest(), second.digest());
+}
+
+#[test]
+fn a_run_above_a_step_rebuilt_to_the_same_bytes_hits() {
+    let Some(project) = Project::with_busybox() else { return };
+    let project = project.dockerfile(
+        "
+        FROM busybox
+        ARG N
+        RUN echo same > /x
+        RUN cat /x > /y
+        ",
+    );
+    project.build().arg("N", "1").success();
+    let second = project.build().arg("N", "2").success();
+    // N is in the environment of both, so both run; with the same N nothing does.
+    second.ran("RUN echo same > /x");
+    project.build().arg("N", "2").success().all_cached();
+}
+
+#[test]
+fn no_cache_runs_everything_and_its_results_are_used_afterwards() {
+    let Some(project) = Project::with_busybox() else { return };
+    let project = project.dockerfile(
+        "
+        FROM busybox
+        RUN head -c 8 /dev/urandom | od -x > /random
+        ",
+    );
+    let first = project.build().success();
+    let second = project.build().flag("--no-cache").success();
+    second.ran("RUN head -c 8 /dev/urandom | od -x > /random");
+    assert_ne!(first.digest(), second.digest());
+    let third = project.build().success();
+    third.all_cached();
+    assert_eq!(second.digest(), third.digest());
+}
+
+#[test]
+fn no_cache_filter_runs_the_named_stage_only() {
+    let Some(project) = Project::with_busybox() else { return };
+    let project = project.dockerfile(
+        "
+        FROM busybox AS one
+        RUN echo 1 > /one
+        FROM busybox AS two
+        RUN echo 2 > /two
+        FROM scratch
+        COPY --from=one /one /
+        COPY --from=two /two /
+        ",
+    );
+    project.build().success();
+    let outcome = project.build().words(["--no-cache-filter", "two"]).success();
+    outcome.cached("RUN echo 1 > /one").ran("RUN echo 2 > /two");
+}
+
+#[test]
+fn an_empty_store_with_a_shared_directory_runs_nothing() {
+    let Some(project) = Project::with_busybox() else { return };
+    let shared = project.path("shared");
+    let project = project.file("a", "1").dockerfile(
+        "
+        FROM busybox
+        COPY a /a
+        RUN cat /a > /b
+        ",
+    );
+    let to = format!("type=local,dest={}", shared.display());
+    let first = project.build().words(["--cache-to", &to]).success();
+    project.forget_store();
+    let from = format!("type=local,src={}", shared.display());
+    let second = project.build().words(["--cache-from", &from]).success();
+    second.cached("RUN cat /a > /b").cached("COPY a /a");
+    assert_eq!(first.digest(), second.digest());
+}
+
+#[test]
+fn two_builders_at_once_run_each_step_once() {
+    let Some(project) = Project::with_busybox() else { return };
+    let counter = project.path("count");
+    std::fs::create_dir(&counter).unwrap();
+    let project = project.dockerfile(
+        "
+        FROM busybox
+        RUN sleep 1; echo x > /x
+        ",
+    );
+    let one = project.build().start();
+    let two = project.build().start();
+    let (one, two) = (one.finish(), two.finish());
+    assert_eq!(one.digest(), two.digest());
+    let ran = [&one, &two]
+        .iter()
+        .filter(|outcome| outcome.step("RUN sleep 1; echo x > /x").end == super::common::StepEnd::Done)
+        .count();
+    assert_eq!(ran, 1, "exactly one of two builders runs the step");
+}
