@@ -91,15 +91,6 @@ impl Environment {
         }
     }
 
-    /// All variables that are text, in order of their names.
-    pub fn all(&self) -> Vec<(String, String)> {
-        let text = |word: &OsString| word.to_str().map(str::to_owned);
-        self.variables
-            .iter()
-            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
-            .collect()
-    }
-
     /// The value of a variable, if it is set to something.
     pub fn value(&self, name: &str) -> Option<&OsStr> {
         let value = self.variables.get(OsStr::new(name))?;

@@ -66,8 +66,6 @@ pub struct BuildRequest {
     pub registry: RegistryOptions,
     /// `--explain`
     pub explain: bool,
-    /// The environment that `git` may see of: PATH, proxies, certificates, the ssh agent.
-    pub environment: Vec<(String, String)>,
 }
 
 /// The build context.

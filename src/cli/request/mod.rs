@@ -53,7 +53,6 @@ pub fn build(
     let epoch = epoch(args.timestamp, &mut build_args, environment)?;
     refuse_policy(environment)?;
     let request = BuildRequest {
-        environment: environment.all(),
         root: root(global, environment)?,
         context,
         dockerfile,
