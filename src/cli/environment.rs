@@ -8,6 +8,22 @@ use std::path::{Path, PathBuf};
 use crate::executor::sandbox::rung;
 use crate::executor::sandbox::{Rung, in_user_namespace};
 
+/// What `git` needs to reach servers; nothing else of the environment leaves this room whole.
+const FOR_GIT: [&str; 12] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
 /// A snapshot of the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -75,15 +91,6 @@ impl Environment {
         }
     }
 
-    /// All variables that are text, in order of their names.
-    pub fn all(&self) -> Vec<(String, String)> {
-        let text = |word: &OsString| word.to_str().map(str::to_owned);
-        self.variables
-            .iter()
-            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
-            .collect()
-    }
-
     /// The value of a variable, if it is set to something.
     pub fn value(&self, name: &str) -> Option<&OsStr> {
         let value = self.variables.get(OsStr::new(name))?;
@@ -110,6 +117,12 @@ impl Environment {
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.value(name)
             .map(|value| self.absolute(Path::new(value)))
+    }
+
+    /// The variables that `git` may see.
+    pub fn for_git(&self) -> Vec<(String, String)> {
+        let pair = |name: &str| Some((name.to_owned(), self.text(name)?.to_owned()));
+        FOR_GIT.into_iter().filter_map(pair).collect()
     }
 
     /// The home directory, if it is known.

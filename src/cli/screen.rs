@@ -36,9 +36,8 @@ impl Show {
         };
         let live = environment.terminals.stderr && !environment.is_dumb();
         let mode = match wanted {
-            ProgressArg::Auto if live => Mode::Tty,
+            ProgressArg::Auto | ProgressArg::Tty if live => Mode::Tty,
             ProgressArg::Auto | ProgressArg::Plain => Mode::Plain,
-            ProgressArg::Tty if live => Mode::Tty,
             ProgressArg::Tty => return Err(CliError::NotATerminal),
             ProgressArg::Rawjson => Mode::RawJson,
             ProgressArg::Quiet | ProgressArg::None => Mode::Quiet,

@@ -60,12 +60,12 @@ pub struct BuildRequest {
     pub epoch: EpochSpec,
     /// Proxy variables of the environment and of Docker's config: given to RUN, in no key.
     pub proxies: Vec<(String, String)>,
+    /// The environment that `git` may see of: PATH, proxies, certificates, the ssh agent.
+    pub environment: Vec<(String, String)>,
     /// How to reach registries.
     pub registry: RegistryOptions,
     /// `--explain`
     pub explain: bool,
-    /// The environment that `git` may see of: PATH, proxies, certificates, the ssh agent.
-    pub environment: Vec<(String, String)>,
 }
 
 /// The build context.

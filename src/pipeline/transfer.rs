@@ -34,10 +34,10 @@ pub enum TransferError {
     Store(#[from] StoreError),
     /// The registry.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(Box<RegistryError>),
     /// The push.
     #[error(transparent)]
-    Push(#[from] ExportError),
+    Push(Box<ExportError>),
     /// A layer that broke off or was not what its digest says.
     #[error("failed to fetch layer {digest}")]
     Layer {
@@ -67,6 +67,18 @@ pub enum TransferError {
     /// Another transfer failed first.
     #[error("transfer stopped")]
     Stopped,
+}
+
+impl From<RegistryError> for TransferError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
+impl From<ExportError> for TransferError {
+    fn from(error: ExportError) -> Self {
+        Self::Push(Box::new(error))
+    }
 }
 
 impl Explain for TransferError {

@@ -48,11 +48,8 @@ extern "C" fn on_signal(signal: libc::c_int) {
 /// Gives a signal to the main thread; `false` if this is it. Async-signal-safe.
 fn pass_on(signal: libc::c_int) -> bool {
     let errno = Errno::last_raw();
+    #[expect(unsafe_code, reason = "nix has no tgkill")]
     // SAFETY: getpid, gettid and tgkill take and give numbers only.
-    #[expect(
-        unsafe_code,
-        reason = "nix has no tgkill, and its gettid is for other systems too"
-    )]
     let is_main = unsafe {
         let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
         let is_main = thread == libc::c_long::from(process);
@@ -105,6 +102,18 @@ pub fn stop_requests() -> io::Result<StopRequest> {
 /// to read them from a descriptor. What the main thread takes is handled as before.
 pub fn pass_on_to_main_thread() {
     PASS_ON.store(true, Ordering::SeqCst);
+}
+
+/// Ends the process at once, as the second signal does: for a first one whose work does not end.
+pub fn end_process(signal: Signal) -> ! {
+    #[expect(
+        unsafe_code,
+        reason = "nix has no _exit, and exit waits for what is stuck"
+    )]
+    // SAFETY: `_exit` takes any number; no code of this process runs after it.
+    unsafe {
+        libc::_exit(exit_code(signal as libc::c_int))
+    }
 }
 
 impl StopRequest {

@@ -47,14 +47,19 @@ impl Part {
         let mut line = self.name.clone();
         match self.total {
             Some(total) if total > 0 => {
-                line.push_str(&format!(" {} / {}", bytes(self.current), bytes(total)));
+                text::append(
+                    &mut line,
+                    format_args!(" {} / {}", bytes(self.current), bytes(total)),
+                );
             }
-            _ if self.current > 0 => line.push_str(&format!(" {}", bytes(self.current))),
+            _ if self.current > 0 => {
+                text::append(&mut line, format_args!(" {}", bytes(self.current)));
+            }
             _ => {}
         }
         let time = self.changed.saturating_sub(self.started);
         if time > Duration::from_millis(10) {
-            line.push_str(&format!(" {}", super::units::seconds(time)));
+            text::append(&mut line, format_args!(" {}", super::units::seconds(time)));
         }
         if self.done {
             line.push_str(" done");

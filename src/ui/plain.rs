@@ -171,7 +171,8 @@ impl Plain {
     /// Whether a vertex may take the log from its owner: it has waited long, has much to say, or
     /// the owner has had its share.
     fn may_take(&self, owner: Vertex, vertex: Vertex, now: Duration) -> bool {
-        let (Some(block), Some(owned)) = (self.blocks.get(&vertex), self.blocks.get(&owner)) else {
+        let (Some(block), Some(current)) = (self.blocks.get(&vertex), self.blocks.get(&owner))
+        else {
             return true;
         };
         if block.text.is_empty() {
@@ -184,9 +185,9 @@ impl Plain {
             let time = now.saturating_sub(block.since).as_secs_f64().max(0.001);
             f64::from(block.count) / time
         };
-        let (mine, all) = (speed(owned), speed(owned) + speed(block));
+        let (mine, all) = (speed(current), speed(current) + speed(block));
         let others = (1.0 - mine / all).max(0.001);
-        now.saturating_sub(owned.since).as_secs_f64() > ANTI_FLICKER.as_secs_f64() / others
+        now.saturating_sub(current.since).as_secs_f64() > ANTI_FLICKER.as_secs_f64() / others
     }
 
     /// Makes a vertex the owner and prints what it has to say.
@@ -200,7 +201,7 @@ impl Plain {
             } else {
                 name.to_owned()
             };
-            text.push_str(&format!("{vertex} {name}\n"));
+            super::text::append(&mut text, format_args!("{vertex} {name}\n"));
         }
         self.owner = Some(vertex);
         if let Some(block) = self.blocks.get_mut(&vertex) {
@@ -213,7 +214,7 @@ impl Plain {
     /// Ends the owner's paragraph.
     fn leave(&mut self, text: &mut String) {
         if let Some(owner) = self.owner.take() {
-            text.push_str(&format!("{owner} ...\n"));
+            super::text::append(text, format_args!("{owner} ...\n"));
             if let Some(block) = self.blocks.get_mut(&owner) {
                 block.count = 0;
             }
@@ -229,7 +230,7 @@ impl Plain {
         let mut text = String::new();
         self.leave(&mut text);
         let notice = board.notices.last().map_or("", String::as_str);
-        text.push_str(&format!("#0 {notice}\n"));
+        super::text::append(&mut text, format_args!("#0 {notice}\n"));
         out.write_all(text.as_bytes())
     }
 }

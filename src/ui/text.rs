@@ -4,6 +4,8 @@
 //! fill the clipboard, lines without end. Here they become lines of bounded length without
 //! control characters; of escape sequences only colours (SGR) may stay.
 
+use std::fmt;
+
 /// The longest line kept in one piece, in bytes; longer ones are cut into several.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 
@@ -123,7 +125,6 @@ fn sequence(text: &str) -> (usize, bool) {
     let first = text.chars().next().map_or(0, char::len_utf8);
     let (body, kind) = match (first, text.as_bytes().get(1)) {
         (2, _) => (first, b'['),
-        (_, None) => return (first, false),
         (_, Some(kind)) if kind.is_ascii() => (first + 1, *kind),
         _ => return (first, false),
     };
@@ -174,18 +175,42 @@ fn is_hidden(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Appends formatted text.
+pub(super) fn append(text: &mut String, arguments: fmt::Arguments<'_>) {
+    let written = fmt::Write::write_fmt(text, arguments);
+    debug_assert!(written.is_ok(), "a string takes any text");
+}
+
 /// The columns that a character takes on a terminal: 0 for marks, 2 for East Asian wide ones and
 /// emoji, else 1. A terse table: good enough to cut lines, never used for meaning.
 pub fn width_of(character: char) -> usize {
     match u32::from(character) {
-        0..=0x1f | 0x7f..=0x9f => 0,
-        0x20..=0x7e => 1,
-        0x300..=0x36f | 0x483..=0x489 | 0x591..=0x5bd | 0x610..=0x61a | 0x64b..=0x65f => 0,
-        0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x200b..=0x200f | 0x20d0..=0x20ff => 0,
-        0xfe00..=0xfe0f | 0xfe20..=0xfe2f | 0xe0100..=0xe01ef => 0,
-        0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xac00..=0xd7a3 => 2,
-        0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 => 2,
-        0x1f300..=0x1f64f | 0x1f680..=0x1f6ff | 0x1f900..=0x1f9ff | 0x20000..=0x3fffd => 2,
+        0..=0x1f
+        | 0x7f..=0x9f
+        | 0x300..=0x36f
+        | 0x483..=0x489
+        | 0x591..=0x5bd
+        | 0x610..=0x61a
+        | 0x64b..=0x65f
+        | 0x1ab0..=0x1aff
+        | 0x1dc0..=0x1dff
+        | 0x200b..=0x200f
+        | 0x20d0..=0x20ff
+        | 0xfe00..=0xfe0f
+        | 0xfe20..=0xfe2f
+        | 0xe0100..=0xe01ef => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0x303e
+        | 0x3041..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1f9ff
+        | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
 }

@@ -178,16 +178,19 @@ impl Tty {
             .map(|width| width.div_ceil(columns).max(1))
             .sum();
         if rows > 0 {
-            frame.push_str(&format!("\u{1b}[{rows}A\r"));
+            text::append(&mut frame, format_args!("\u{1b}[{rows}A\r"));
         }
         self.drawn.clear();
         for row in picture {
             let line = row.layout(columns);
             self.drawn.push(text::width(&line));
             if self.color && row.style != Style::new() {
-                frame.push_str(&format!("{}{line}{:#}\u{1b}[K\n", row.style, row.style));
+                text::append(
+                    &mut frame,
+                    format_args!("{}{line}{:#}\u{1b}[K\n", row.style, row.style),
+                );
             } else {
-                frame.push_str(&format!("{line}\u{1b}[K\n"));
+                text::append(&mut frame, format_args!("{line}\u{1b}[K\n"));
             }
         }
         frame.push_str("\u{1b}[J\u{1b}[?2026l");

@@ -5,5 +5,6 @@ mod common;
 
 mod flags;
 mod help;
+mod signals;
 mod store;
 mod streams;

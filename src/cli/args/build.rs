@@ -19,6 +19,10 @@ use crate::reference::Reference;
 
 /// `builder build [OPTIONS] PATH | URL | -`
 #[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a command line are independent"
+)]
 #[command(override_usage = "builder build [OPTIONS] PATH | URL | -")]
 pub struct BuildArgs {
     /// Directory, address or `-` with what COPY and ADD take
@@ -192,6 +196,10 @@ pub struct BuildLimits {
 /// Flags that `docker build` takes and ignores, or that limit what cannot be limited here. They
 /// are named in a notice.
 #[derive(Clone, Debug, Default, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a command line are independent"
+)]
 #[command(next_help_heading = "Accepted without effect")]
 pub struct IgnoredArgs {
     #[arg(long, hide = true)]

@@ -132,14 +132,16 @@ const SWITCHES: [&str; 11] = [
 /// Spells `--pull=true` as `--pull`, and `--pull=false` as nothing (pflag); podman's
 /// `--pull=always` and `--pull=missing` too. Other words stay as they are.
 fn spelled_out(word: OsString) -> Option<OsString> {
+    const ON: [&str; 6] = ["true", "1", "t", "T", "TRUE", "True"];
+    const OFF: [&str; 6] = ["false", "0", "f", "F", "FALSE", "False"];
     let switch = word
         .to_str()
         .and_then(|text| text.split_once('='))
         .filter(|(flag, _)| SWITCHES.contains(flag));
     match switch {
-        Some((flag, "true" | "1" | "t" | "T" | "TRUE" | "True")) => Some(flag.into()),
-        Some((_, "false" | "0" | "f" | "F" | "FALSE" | "False")) => None,
-        Some((flag @ "--pull", "always")) => Some(flag.into()),
+        Some((flag, value)) if ON.contains(&value) => Some(flag.into()),
+        Some((_, value)) if OFF.contains(&value) => None,
+        Some(("--pull", "always")) => Some("--pull".into()),
         Some(("--pull", "missing")) => None,
         _ => Some(word),
     }

@@ -46,11 +46,11 @@ fn report(ladder: &Ladder) -> String {
             line(format!("         remedy: {remedy}"));
         }
     }
-    text.push_str(&match ladder.best(true) {
-        Rung::None => "\nRUN is not possible here; builds without RUN are.\n".to_owned(),
-        best => format!("\nRUN uses: {}\n", best.describe()),
-    });
-    text
+    let verdict = match ladder.best(true) {
+        Rung::None => "RUN is not possible here; builds without RUN are.".to_owned(),
+        best => format!("RUN uses: {}", best.describe()),
+    };
+    text + "\n" + &verdict + "\n"
 }
 
 #[cfg(test)]

@@ -41,11 +41,11 @@ pub(crate) fn rm(args: &RmArgs, store: &Store) -> Result<ExitCode, Stop> {
 
 fn remove(store: &Store, word: &str) -> Result<Vec<Reference>, Stop> {
     let found = store::find(store, word)?;
-    let named = word
+    let name = word
         .parse::<Reference>()
         .ok()
         .filter(|name| found.names.contains(name));
-    let names = named.map_or(found.names, |name| vec![name]);
+    let names = name.map_or(found.names, |name| vec![name]);
     for name in &names {
         store.remove_image(name).map_err(Failure::from)?;
     }

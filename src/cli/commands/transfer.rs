@@ -53,11 +53,11 @@ pub(crate) fn push(
 ) -> Result<ExitCode, Stop> {
     let store = store::open_to_read(root)?;
     let found = store::find(&store, &args.image)?;
-    let named = args.image.parse::<Reference>().ok();
+    let word = args.image.parse::<Reference>().ok();
     let target = args
         .destination
         .clone()
-        .or(named.filter(|name| found.names.contains(name)));
+        .or(word.filter(|name| found.names.contains(name)));
     let target = target.ok_or_else(|| CliError::NoDestination {
         word: args.image.clone(),
     })?;

@@ -19,6 +19,7 @@ use super::args::values::{Call, CallMethod, EpochArg, KeyValue, NamedContext};
 use super::args::{BuildArgs, GlobalArgs};
 use super::{CliError, Environment, docker_config};
 use crate::cache::remote::Direction;
+use crate::clock::Epoch;
 use crate::pipeline::request::{BuildRequest, CacheUse, EpochSpec};
 use crate::platform::Platform;
 
@@ -52,7 +53,6 @@ pub fn build(
     let epoch = epoch(args.timestamp, &mut build_args, environment)?;
     refuse_policy(environment)?;
     let request = BuildRequest {
-        environment: environment.all(),
         root: root(global, environment)?,
         context,
         dockerfile,
@@ -83,6 +83,7 @@ pub fn build(
         allow: args.allow.iter().cloned().collect(),
         epoch,
         proxies: docker_config::proxies(environment)?,
+        environment: environment.for_git(),
         registry: rooms::registry(&args.registry, environment)?,
         explain: args.explain,
     };
@@ -143,6 +144,9 @@ fn labels(args: &[KeyValue]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The variable that fixes the epoch (reproducible-builds.org).
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// The epoch: `--timestamp`, then `SOURCE_DATE_EPOCH` as a build argument, then as a variable. A
 /// fixed one also becomes the build argument, as buildx passes it on.
 fn epoch(
@@ -150,33 +154,38 @@ fn epoch(
     build_args: &mut BTreeMap<String, String>,
     environment: &Environment,
 ) -> Result<EpochSpec, CliError> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
     let chosen = match flag {
         Some(flag) => flag,
-        None => {
-            let argument = build_args.get(NAME).map(String::as_str);
-            let word = argument
-                .or_else(|| environment.text(NAME))
-                .filter(|text| !text.is_empty());
-            match word.map(super::args::values::epoch) {
-                None => EpochArg::Base,
-                Some(Ok(EpochArg::Fixed(epoch))) => EpochArg::Fixed(epoch),
-                Some(_) => {
-                    let reason = format!("{}: write seconds since 1970", word.unwrap_or_default());
-                    return Err(CliError::Variable { name: NAME, reason });
-                }
-            }
-        }
+        None => default_epoch(build_args, environment)?,
     };
     Ok(match chosen {
         EpochArg::Base => EpochSpec::Base,
         EpochArg::Git => EpochSpec::Git,
         EpochArg::Now => EpochSpec::Now,
         EpochArg::Fixed(epoch) => {
-            build_args.insert(NAME.to_owned(), epoch.0.to_string());
+            build_args.insert(EPOCH.to_owned(), epoch.0.to_string());
             EpochSpec::Fixed(epoch)
         }
     })
+}
+
+/// The epoch without a flag: whole seconds in a build argument or a variable.
+fn default_epoch(
+    build_args: &BTreeMap<String, String>,
+    environment: &Environment,
+) -> Result<EpochArg, CliError> {
+    let argument = build_args.get(EPOCH).map(String::as_str);
+    let word = argument.or_else(|| environment.text(EPOCH));
+    let Some(word) = word.filter(|word| !word.is_empty()) else {
+        return Ok(EpochArg::Base);
+    };
+    match Epoch::parse(word) {
+        Some(epoch) if epoch.0 >= 0 => Ok(EpochArg::Fixed(epoch)),
+        _ => Err(CliError::Variable {
+            name: EPOCH,
+            reason: format!("{word}: write seconds since 1970"),
+        }),
+    }
 }
 
 /// `--platform`, each once, or `DOCKER_DEFAULT_PLATFORM`.

@@ -86,7 +86,7 @@ fn refusal(flag: &'static str, reason: String, hints: Vec<String>) -> CliError {
 
 /// How registries are reached: flags, then the files and variables of Docker, podman and
 /// containerd. Nothing is read yet.
-pub fn registry(
+pub(crate) fn registry(
     args: &RegistryArgs,
     environment: &Environment,
 ) -> Result<RegistryOptions, CliError> {

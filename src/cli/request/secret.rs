@@ -26,13 +26,13 @@ pub(super) fn secrets(
             _ => None,
         };
         let source = match variable {
-            Some(name) => match environment.set(name) {
-                Some(value) => SecretSource::Value(SecretBytes(value.as_bytes().to_vec())),
-                None => {
+            Some(name) => {
+                let Some(value) = environment.set(name) else {
                     notices.push(format!("secret {}: the variable {name} is not set", arg.id));
                     continue;
-                }
-            },
+                };
+                SecretSource::Value(SecretBytes(value.as_bytes().to_vec()))
+            }
             None => file(arg.file.as_deref().unwrap_or(&arg.id), environment)?,
         };
         secrets.insert(arg.id.clone(), source);

@@ -13,6 +13,7 @@ use crate::export::Destination;
 use crate::pipeline::request::{
     AnnotationLevel, CacheUse, ContextSpec, DockerfileSpec, Entitlement, EpochSpec, SecretSource,
 };
+use crate::reference::Reference;
 
 /// The request of `builder build WORDS`, in an environment.
 fn ask(words: &[&str], variables: &[(&str, &str)]) -> Result<Asked, CliError> {
@@ -349,7 +350,7 @@ fn the_rest_is_taken_as_it_is() {
     )
     .unwrap();
     let request = asked.request;
-    let tags: Vec<String> = request.tags.iter().map(|tag| tag.familiar()).collect();
+    let tags: Vec<String> = request.tags.iter().map(Reference::familiar).collect();
     assert_eq!(tags, ["a:latest", "b:1"]);
     assert_eq!(request.target.as_deref(), Some("t"));
     assert_eq!(

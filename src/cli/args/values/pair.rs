@@ -133,6 +133,8 @@ fn switched_off(text: &str, what: &'static str) -> Result<String, ValueError> {
 
 #[cfg(test)]
 mod tests {
+    use AnnotationLevel::{Index, Manifest};
+
     use super::*;
 
     #[test]
@@ -157,7 +159,6 @@ mod tests {
                 .map(|one| (one.level, one.platform.map(|platform| platform.to_string())))
                 .collect()
         };
-        use AnnotationLevel::{Index, Manifest};
         assert_eq!(levels("k=v=w"), [(Manifest, None)]);
         assert_eq!(levels("index:k=v=w"), [(Index, None)]);
         assert_eq!(
