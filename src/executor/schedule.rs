@@ -29,7 +29,7 @@ impl Agenda {
             let reads = if is_cached { &[] } else { step.reads.as_slice() };
             step.base.into_iter().chain(reads.iter().copied()).collect::<BTreeSet<_>>()
         };
-        let needed = graph.steps.iter().map(|step| step.id).filter(|id| plan.step(*id).needed);
+        let needed = graph.steps.iter().map(|step| step.id).filter(|id| plan.step(*id).is_needed());
         let mut users = vec![Vec::new(); graph.steps.len()];
         let mut waiting: Vec<Option<AtomicUsize>> = graph.steps.iter().map(|_| None).collect();
         let mut ready = Vec::new();
@@ -103,7 +103,6 @@ mod tests {
             material,
             selections: Selections::default(),
             verdict: Verdict::Build,
-            needed: true,
         };
         let steps_planned = vec![planned; steps.len()];
         Plan { graph: Graph { steps, ..Graph::default() }, steps: steps_planned }
@@ -133,7 +132,7 @@ mod tests {
     #[test]
     fn a_step_that_nobody_needs_is_never_visited() {
         let mut plan = plan(&[(None, &[]), (Some(0), &[]), (Some(0), &[])]);
-        plan.steps[1].needed = false;
+        plan.steps[1].verdict = Verdict::Unneeded;
         let mut visited = order(&plan);
         visited.sort_unstable();
         assert_eq!(visited, [0, 2]);
