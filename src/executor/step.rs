@@ -11,7 +11,7 @@ use crate::cache::{Key, Material, RECORD_VERSION, Record};
 use crate::clock::Stopwatch;
 use crate::digest::DiffId;
 use crate::event::{Activity, Outcome};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::planner::graph::Step;
 use crate::planner::key;
 use crate::planner::op::Op;
@@ -43,7 +43,7 @@ pub(crate) struct Receipt {
     /// What the step cost so far.
     pub(crate) clock: Stopwatch,
     /// Kept until the records are written, so that nobody does the same meanwhile.
-    pub(crate) lease: Option<Lease>,
+    pub(crate) _lease: Option<Lease>,
 }
 
 impl Executor<'_> {
@@ -71,7 +71,7 @@ impl Executor<'_> {
         };
         let activity = self.start(step);
         let materials = vec![planned.material.clone()];
-        let receipt = Receipt { materials, clock: Stopwatch::start(), lease };
+        let receipt = Receipt { materials, clock: Stopwatch::start(), _lease: lease };
         match self.make(step, base, &activity, receipt) {
             Ok((cell, outcome)) => {
                 activity.finish(outcome);
@@ -191,10 +191,10 @@ fn base_cell(base: &Chain) -> Result<Arc<Cell>, Failure> {
 /// How a failure shows in the log.
 pub(crate) fn failed(failure: &Failure) -> Outcome {
     match failure {
-        Failure::Room(error) if error.kind() == crate::failure::Kind::Cancelled => {
-            Outcome::Cancelled
-        }
-        Failure::Room(error) => Outcome::Failed(error.to_string()),
+        Failure::Room(error) | Failure::Placed { cause: error, .. } => match error.kind() {
+            Kind::Cancelled => Outcome::Cancelled,
+            Kind::User | Kind::Environment | Kind::Internal => Outcome::Failed(error.to_string()),
+        },
         Failure::Diagnosed(list) => {
             Outcome::Failed(list.first().map(|first| first.message.clone()).unwrap_or_default())
         }

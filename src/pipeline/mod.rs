@@ -81,7 +81,10 @@ pub fn build(
         if executor.has_work() {
             enter()?;
         }
-        let chains = executor.execute()?;
+        let chains = executor.execute().map_err(|failed| match failed.span {
+            Some(span) => failed.failure.at(&street.source, span),
+            None => failed.failure,
+        })?;
         output::finish(&street, &outside, &executor, &chains)
     })
 }
@@ -126,7 +129,7 @@ fn limits(run: &RunOptions) -> Limits {
 /// A failure in one line, as the log shows it.
 fn failure_text(failure: &Failure) -> String {
     match failure {
-        Failure::Room(error) => error.to_string(),
+        Failure::Room(error) | Failure::Placed { cause: error, .. } => error.to_string(),
         Failure::Diagnosed(list) => {
             list.first().map(|first| first.message.clone()).unwrap_or_default()
         }
