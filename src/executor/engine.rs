@@ -38,6 +38,7 @@ impl<'a> Executor<'a> {
             vertexes: Mutex::default(),
             failures: Mutex::default(),
             told: Mutex::default(),
+            made: Mutex::default(),
             input,
         }
     }

@@ -139,6 +139,8 @@ pub struct Executor<'a> {
     vertexes: Mutex<BTreeMap<StepId, Vertex>>,
     /// In order of their coming; the first is the build's.
     failures: Mutex<Vec<FailedStep>>,
+    /// By step: what was recorded in this run.
+    made: Mutex<BTreeMap<StepId, Vec<Record>>>,
     /// Notices that were given.
     told: Mutex<BTreeSet<String>>,
 }

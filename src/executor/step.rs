@@ -1,6 +1,6 @@
 //! One step: from the cache, or made.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Executor;
@@ -143,12 +143,17 @@ impl Executor<'_> {
                 platform: step.platform.to_string(),
                 material: material.clone(),
             };
+            self.made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(step.id)
+                .or_default()
+                .push(record.clone());
             self.keep(step, record)?;
         }
         Ok(())
     }
 
-    /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
     /// Keeps a record. What `--no-cache` made takes the place of what was there.
     fn keep(&self, step: &Step, record: Record) -> Result<(), Failure> {
         if step.no_cache {
@@ -159,6 +164,7 @@ impl Executor<'_> {
         Ok(())
     }
 
+    /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
     fn claim(&self, step: &Step, key: &Key) -> Result<Option<Claim>, Failure> {
         if step.no_cache {
             return Ok(None);

@@ -15,6 +15,7 @@ mod output;
 mod remotes;
 pub mod request;
 pub mod result;
+mod share;
 mod street;
 mod supplies;
 pub mod transfer;
@@ -85,7 +86,9 @@ pub fn build(
             Some(span) => failed.failure.at(&street.source, span),
             None => failed.failure,
         })?;
-        output::finish(&street, &outside, &executor, &chains)
+        let result = output::finish(&street, &outside, &executor, &chains)?;
+        share::share(&street, &outside, &executor)?;
+        Ok(result)
     })
 }
 

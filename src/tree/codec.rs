@@ -14,6 +14,9 @@ use super::path::shared_prefix;
 use super::{DecodeError, Entry, Kind, Tree, TreePath};
 use crate::digest::ContentDigest;
 
+/// The version of the encoding: the byte at the end of its magic.
+pub const TREE_FORMAT: u32 = 1;
+
 const MAGIC: &[u8] = b"builder-tree\x01";
 
 const DIRECTORY: u8 = 0;

@@ -34,7 +34,7 @@ fn what_the_dockerfile_says_wrong() {
     fails("# only\n", 1, &["file with no instructions"]);
     fails("ARG x\n", 1, &["no stages to build"]);
     fails("FROM scratch\nENV\n", 1, &["ENV", "Dockerfile:2"]);
-    fails("FROM a AS b\nCOPY --from=c x /\nFROM b AS c\n", 3, &[]);
+    fails("FROM a AS b\nCOPY --from=c x /\nFROM b AS c\n", 1, &["circular dependency", "Dockerfile:1"]);
 }
 
 #[test]
