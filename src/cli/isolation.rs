@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{CliError, Environment};
 use crate::event::Reporter;
-use crate::executor::sandbox::Rung;
+use crate::executor::sandbox::{RootDriver, Rung};
 use crate::executor::sandbox::rung::{self, Again, Ladder};
 use crate::failure::Failure;
 use crate::sys::signal;
@@ -45,9 +45,9 @@ impl<'a> Passage<'a> {
         !self.environment.is_root && self.environment.rung.is_none()
     }
 
-    /// Goes to the rung. An error if there is none, or if everything was done elsewhere: then
+    /// Goes to the rung; gives how roots are made there. An error if there is none, or if everything was done elsewhere: then
     /// [`Passage::done_elsewhere`] has the exit code.
-    pub(super) fn enter(&self, reporter: &Reporter) -> Result<(), Failure> {
+    pub(super) fn enter(&self, reporter: &Reporter) -> Result<RootDriver, Failure> {
         let rung = match self.environment.rung {
             Some(rung) => rung,
             None => self.choose()?,
@@ -67,7 +67,7 @@ impl<'a> Passage<'a> {
             ""
         };
         reporter.notice(format!("isolation: {}{remedy}", rung.describe()));
-        Ok(())
+        Ok(rung.root_driver())
     }
 
     fn choose(&self) -> Result<Rung, Failure> {

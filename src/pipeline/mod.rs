@@ -23,7 +23,9 @@ pub mod transfer;
 pub use error::PipelineError;
 
 use crate::event::Reporter;
-use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
+use crate::executor::sandbox::{
+    Cancel, HostsEntry, Limits, RootDriver, Sandbox, SandboxNetwork, Ulimit,
+};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
 use crate::planner::op::Network;
@@ -46,12 +48,13 @@ pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Planned, Fail
 }
 
 /// Builds what was asked for. `enter` is called once before the first command runs or the first
-/// layer is unpacked: where that needs a user namespace, it does not come back.
+/// layer is unpacked: where that needs a user namespace, it does not come back; elsewhere it tells
+/// how roots are made.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,
     cancel: &Cancel,
-    enter: &dyn Fn() -> Result<(), Failure>,
+    enter: &dyn Fn() -> Result<RootDriver, Failure>,
 ) -> Result<BuildResult, Failure> {
     walk(request, reporter, |street| {
         let outside = Outside {
@@ -79,10 +82,8 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        if executor.has_work() {
-            enter()?;
-        }
-        let chains = executor.execute().map_err(|failed| match failed.span {
+        let driver = if executor.has_work() { enter()? } else { RootDriver::default() };
+        let chains = executor.execute(driver).map_err(|failed| match failed.span {
             Some(span) => failed.failure.at(&street.source, span),
             None => failed.failure,
         })?;

@@ -54,9 +54,9 @@ pub(crate) fn build(
         console.hold();
     }
     let enter = || {
-        passage.enter(&reporter)?;
+        let driver = passage.enter(&reporter)?;
         console.release();
-        Ok(())
+        Ok(driver)
     };
     let result = match walk(&asked.request, &reporter, &enter) {
         Ok(result) => result,
