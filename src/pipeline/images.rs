@@ -141,6 +141,19 @@ impl<'a> Images<'a> {
         Ok(Found { descriptor, manifest, config })
     }
 
+    /// An image that the store or a layout has; no registry is asked.
+    pub(super) fn at_hand(&self, name: &str, platform: &Platform) -> Option<ResolvedImage> {
+        let name = match name.split_once("://") {
+            Some(("oci-layout", address)) => return self.in_layout(address, platform).ok(),
+            Some(("docker-image", name)) => name,
+            _ => name,
+        };
+        let reference: Reference = name.parse().ok()?;
+        let found = self.from_store(&reference, platform)?;
+        let place = Place::Registry(reference.clone());
+        self.resolved(Some(reference), found, &place).ok()
+    }
+
     fn in_registry(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
         let reference: Reference = name.parse().map_err(PipelineError::from)?;
         let found = match self.from_store(&reference, platform) {

@@ -6,6 +6,8 @@
 
 mod blobs;
 mod caches;
+pub mod call;
+mod checks;
 mod contexts;
 mod error;
 mod fetch;
@@ -19,6 +21,7 @@ mod street;
 mod supplies;
 pub mod transfer;
 
+pub use call::answer;
 pub use error::PipelineError;
 
 use crate::event::Reporter;

@@ -114,7 +114,8 @@ pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, C
         .ok_or(CliError::NoRoot)
 }
 
-fn call(args: &BuildArgs) -> Call {
+/// What to do with the Dockerfile: `--call`, `--check`, or a build.
+pub fn call(args: &BuildArgs) -> Call {
     let check = if args.check {
         CallMethod::Check
     } else {
