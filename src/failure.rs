@@ -4,8 +4,9 @@
 //! rooms. `cli` turns a [`Failure`] into text and an [`ExitCode`].
 
 use std::error::Error;
+use std::sync::Arc;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, SourceFile, Span};
 
 /// Whose turn it is to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,15 @@ pub enum Failure {
     Diagnosed(Vec<Diagnostic>),
     /// A room failed.
     Room(Box<dyn Explain>),
+    /// A room failed at what a place of the Dockerfile asks for.
+    Placed {
+        /// The Dockerfile.
+        source: Arc<SourceFile>,
+        /// The instruction.
+        span: Span,
+        /// The failure.
+        cause: Box<dyn Explain>,
+    },
 }
 
 impl Failure {
@@ -65,7 +75,16 @@ impl Failure {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Diagnosed(_) => Kind::User,
-            Self::Room(error) => error.kind(),
+            Self::Room(error) | Self::Placed { cause: error, .. } => error.kind(),
+        }
+    }
+
+    /// The same at a place, unless it has one already.
+    #[must_use]
+    pub fn at(self, source: &Arc<SourceFile>, span: Span) -> Self {
+        match self {
+            Self::Room(cause) => Self::Placed { source: Arc::clone(source), span, cause },
+            placed => placed,
         }
     }
 

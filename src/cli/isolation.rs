@@ -61,7 +61,12 @@ impl<'a> Passage<'a> {
                 return Err(CliError::DoneElsewhere.into());
             }
         }
-        reporter.notice(format!("isolation: {}", rung.describe()));
+        let remedy = if rung == Rung::None {
+            "; `builder doctor` tells how to get it"
+        } else {
+            ""
+        };
+        reporter.notice(format!("isolation: {}{remedy}", rung.describe()));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use super::error::ExecuteError;
 use super::faces::Faces;
 use super::schedule::Agenda;
 use super::writers::Writers;
-use super::{Executor, Inputs};
+use super::{Executor, FailedStep, Inputs};
 use crate::cache::{Key, Record};
 use crate::digest::DiffId;
 use crate::event::Activity;
@@ -38,6 +38,7 @@ impl<'a> Executor<'a> {
             vertexes: Mutex::default(),
             failures: Mutex::default(),
             told: Mutex::default(),
+            made: Mutex::default(),
             input,
         }
     }
@@ -48,13 +49,18 @@ impl<'a> Executor<'a> {
         steps.iter().any(|step| self.agenda.needs(step.id) && !self.is_free(step))
     }
 
+    /// Whether a step makes no layer of its own.
+    fn is_given(&self, step: &Step) -> bool {
+        matches!(step.op, Op::Scratch | Op::Image(_))
+    }
+
     /// Whether a step is known already: scratch, an image, or cached.
     fn is_free(&self, step: &Step) -> bool {
         matches!(self.planned(step).verdict, Verdict::Given | Verdict::Cached(_))
     }
 
     /// Performs every step that the targets need: the layers of each target, bottom first.
-    pub fn execute(&self) -> Result<Vec<Vec<DiffId>>, Failure> {
+    pub fn execute(&self) -> Result<Vec<Vec<DiffId>>, FailedStep> {
         let waiting = self.perform_immediate();
         if !waiting.is_empty() {
             self.perform_parallel(&waiting)?;
@@ -62,13 +68,16 @@ impl<'a> Executor<'a> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if !failures.is_empty() {
             // What was cancelled because of the first failure says nothing new.
-            let first = failures.iter().position(|failure| failure.kind() != Kind::Cancelled);
+            let is_first = |failed: &FailedStep| failed.failure.kind() != Kind::Cancelled;
+            let first = failures.iter().position(is_first);
             return Err(failures.swap_remove(first.unwrap_or(0)));
         }
         drop(failures);
         let targets = self.input.plan.graph.targets.iter();
         let chains = targets.map(|target| self.output(target.step).diff_ids());
-        Ok(chains.collect::<Result<_, Lost>>().map_err(|Lost| ExecuteError::Cancelled)?)
+        chains
+            .collect::<Result<_, Lost>>()
+            .map_err(|Lost| FailedStep::nowhere(ExecuteError::Cancelled))
     }
 
     /// Performs steps that cost nothing on this thread; returns those that are ready and cost.
@@ -89,7 +98,7 @@ impl<'a> Executor<'a> {
         waiting
     }
 
-    fn perform_parallel(&self, waiting: &[StepId]) -> Result<(), Failure> {
+    fn perform_parallel(&self, waiting: &[StepId]) -> Result<(), FailedStep> {
         let jobs = self.input.options.jobs.unwrap_or(JOBS_MAX);
         let needed = self.input.plan.graph.steps.iter().filter(|step| self.agenda.needs(step.id));
         let threads = jobs.min(needed.count()).max(1);
@@ -97,13 +106,13 @@ impl<'a> Executor<'a> {
             .num_threads(threads)
             .thread_name(|number| format!("step-{number}"))
             .build()
-            .map_err(|source| ExecuteError::Threads { source })?;
+            .map_err(|source| FailedStep::nowhere(ExecuteError::Threads { source }))?;
         std::thread::scope(|threads| {
             let writers: Vec<_> =
                 (0..WRITERS).map(|_| threads.spawn(|| self.write_queued())).collect();
             let encoder = threads.spawn(|| {
                 if let Err(failure) = self.encode_queued() {
-                    self.fail(failure);
+                    self.fail(None, failure);
                 }
             });
             pool.scope(|scope| {
@@ -133,13 +142,13 @@ impl<'a> Executor<'a> {
     /// Performs a step; the steps that can start because of it.
     fn finish(&self, step: &Step) -> Vec<StepId> {
         if self.input.cancel.is_cancelled() {
-            self.fail(ExecuteError::Cancelled.into());
+            self.fail(None, ExecuteError::Cancelled.into());
             return Vec::new();
         }
         let base = self.base_of(step);
         match self.perform(step, &base) {
             Ok(chain) => {
-                if chain.cells().len() > base.cells().len() && self.is_in_target(step.id) {
+                if !self.is_given(step) && self.is_in_target(step.id) {
                     self.encoders.submit(chain.clone());
                 }
                 // A step is performed once, so its output is never set before.
@@ -147,7 +156,7 @@ impl<'a> Executor<'a> {
                 self.agenda.finished(step.id)
             }
             Err(failure) => {
-                self.fail(failure);
+                self.fail(Some(step), failure);
                 Vec::new()
             }
         }
@@ -155,15 +164,17 @@ impl<'a> Executor<'a> {
 
     fn write_queued(&self) {
         while let Some(job) = self.writers.next() {
+            let step = self.input.plan.graph.step(job.step);
             if let Err(failure) = self.write_frozen(job) {
-                self.fail(failure);
+                self.fail(Some(step), failure);
             }
         }
     }
 
     /// Keeps a failure and stops the other steps.
-    fn fail(&self, failure: Failure) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
+    fn fail(&self, step: Option<&Step>, failure: Failure) {
+        let failed = FailedStep { span: step.map(|step| step.span), failure };
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failed);
         self.input.cancel.cancel();
     }
 

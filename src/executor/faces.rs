@@ -243,6 +243,9 @@ impl<'a> Faces<'a> {
     ) -> Result<BlobForm, Failure> {
         let failed = |source| ExecuteError::Layer { action: "compress", diff_id, source };
         let mut writer = self.store.blob_writer(Hashing::ByCaller)?;
+        // A directory gives the tar of our own writer only: of what came from elsewhere there is
+        // always a blob.
+        let directory = directory.filter(|_| self.store.layer(&diff_id).blobs.is_empty());
         let (found, blob) = match directory {
             Some(directory) => {
                 let tree = self.tree(diff_id)?;

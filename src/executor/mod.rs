@@ -36,6 +36,7 @@ pub use supplies::{BlobStream, FileTree, Files, Supplies};
 pub use copy::{CopyError, selection};
 
 use crate::cache::{Key, Record, Store};
+use crate::diagnostic::Span;
 use crate::event::{Reporter, Vertex};
 use crate::failure::Failure;
 use crate::layer::Encoding;
@@ -109,6 +110,22 @@ impl std::fmt::Debug for Inputs<'_> {
     }
 }
 
+/// Why a run ended, and at which instruction.
+#[derive(Debug)]
+pub struct FailedStep {
+    /// The instruction, if it was one.
+    pub span: Option<Span>,
+    /// Why.
+    pub failure: Failure,
+}
+
+impl FailedStep {
+    /// A failure of the run as a whole.
+    fn nowhere(error: ExecuteError) -> Self {
+        Self { span: None, failure: error.into() }
+    }
+}
+
 /// One run of a graph.
 #[derive(Debug)]
 pub struct Executor<'a> {
@@ -121,7 +138,9 @@ pub struct Executor<'a> {
     outputs: Vec<OnceLock<Chain>>,
     vertexes: Mutex<BTreeMap<StepId, Vertex>>,
     /// In order of their coming; the first is the build's.
-    failures: Mutex<Vec<Failure>>,
+    failures: Mutex<Vec<FailedStep>>,
+    /// By step: what was recorded in this run.
+    made: Mutex<BTreeMap<StepId, Vec<Record>>>,
     /// Notices that were given.
     told: Mutex<BTreeSet<String>>,
 }

@@ -1,6 +1,6 @@
 //! One step: from the cache, or made.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Executor;
@@ -11,7 +11,7 @@ use crate::cache::{Key, Material, RECORD_VERSION, Record};
 use crate::clock::Stopwatch;
 use crate::digest::DiffId;
 use crate::event::{Activity, Outcome};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::planner::graph::Step;
 use crate::planner::key;
 use crate::planner::op::Op;
@@ -43,7 +43,7 @@ pub(crate) struct Receipt {
     /// What the step cost so far.
     pub(crate) clock: Stopwatch,
     /// Kept until the records are written, so that nobody does the same meanwhile.
-    pub(crate) lease: Option<Lease>,
+    pub(crate) _lease: Option<Lease>,
 }
 
 impl Executor<'_> {
@@ -71,7 +71,7 @@ impl Executor<'_> {
         };
         let activity = self.start(step);
         let materials = vec![planned.material.clone()];
-        let receipt = Receipt { materials, clock: Stopwatch::start(), lease };
+        let receipt = Receipt { materials, clock: Stopwatch::start(), _lease: lease };
         match self.make(step, base, &activity, receipt) {
             Ok((cell, outcome)) => {
                 activity.finish(outcome);
@@ -143,12 +143,17 @@ impl Executor<'_> {
                 platform: step.platform.to_string(),
                 material: material.clone(),
             };
+            self.made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(step.id)
+                .or_default()
+                .push(record.clone());
             self.keep(step, record)?;
         }
         Ok(())
     }
 
-    /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
     /// Keeps a record. What `--no-cache` made takes the place of what was there.
     fn keep(&self, step: &Step, record: Record) -> Result<(), Failure> {
         if step.no_cache {
@@ -159,6 +164,7 @@ impl Executor<'_> {
         Ok(())
     }
 
+    /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
     fn claim(&self, step: &Step, key: &Key) -> Result<Option<Claim>, Failure> {
         if step.no_cache {
             return Ok(None);
@@ -191,10 +197,10 @@ fn base_cell(base: &Chain) -> Result<Arc<Cell>, Failure> {
 /// How a failure shows in the log.
 pub(crate) fn failed(failure: &Failure) -> Outcome {
     match failure {
-        Failure::Room(error) if error.kind() == crate::failure::Kind::Cancelled => {
-            Outcome::Cancelled
-        }
-        Failure::Room(error) => Outcome::Failed(error.to_string()),
+        Failure::Room(error) | Failure::Placed { cause: error, .. } => match error.kind() {
+            Kind::Cancelled => Outcome::Cancelled,
+            Kind::User | Kind::Environment | Kind::Internal => Outcome::Failed(error.to_string()),
+        },
         Failure::Diagnosed(list) => {
             Outcome::Failed(list.first().map(|first| first.message.clone()).unwrap_or_default())
         }

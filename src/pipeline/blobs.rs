@@ -79,7 +79,7 @@ struct Told(Box<dyn Explain>);
 /// A failure as an I/O error, for traits that speak of those.
 pub(super) fn into_io(failure: Failure) -> io::Error {
     match failure {
-        Failure::Room(error) => io::Error::other(Told(error)),
+        Failure::Room(error) | Failure::Placed { cause: error, .. } => io::Error::other(Told(error)),
         Failure::Diagnosed(_) => io::Error::from(io::ErrorKind::InvalidInput),
     }
 }

@@ -5,22 +5,17 @@ use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
 use crate::cache::remote::{Found, Remotes};
-use crate::cache::{Key, Material, Record, Store};
+use crate::cache::{Key, Record, Store};
 use crate::digest::{DiffId, VerifiedReader};
 use crate::event::Reporter;
 use crate::executor::{BlobStream, Records};
 use crate::failure::Failure;
 use crate::planner::ports::CacheProbe;
 use crate::reference::Reference;
+use crate::tree::TREE_FORMAT;
 
 /// The largest tree index that is fetched, in bytes.
 const TREE_BYTES_MAX: u64 = 256 << 20;
-
-/// The material under which the tree index of a layer is shared: so that a base image need not be
-/// fetched to be copied onto.
-pub(super) fn tree_material(diff_id: &DiffId) -> Material {
-    Material::new("tree").with("layer", diff_id.to_string())
-}
 
 /// Records of a store and of shared caches.
 #[derive(Debug)]
@@ -72,7 +67,7 @@ impl<'a> Caches<'a> {
         let known = self.known(diff_id).filter(|found| found.record.tree.is_some());
         let found = match known {
             Some(found) => found,
-            None => self.remotes.probe(&tree_material(diff_id).key())?,
+            None => self.remotes.probe(&Record::tree_material(diff_id, TREE_FORMAT).key())?,
         };
         let form = found.record.tree.as_ref().filter(|form| form.size <= TREE_BYTES_MAX)?;
         let bytes = found.remote.open_blob(form).ok()?;

@@ -17,6 +17,7 @@ mod output;
 mod remotes;
 pub mod request;
 pub mod result;
+mod share;
 mod street;
 mod supplies;
 pub mod transfer;
@@ -84,8 +85,13 @@ pub fn build(
         if executor.has_work() {
             enter()?;
         }
-        let chains = executor.execute()?;
-        output::finish(&street, &outside, &executor, &chains)
+        let chains = executor.execute().map_err(|failed| match failed.span {
+            Some(span) => failed.failure.at(&street.source, span),
+            None => failed.failure,
+        })?;
+        let result = output::finish(&street, &outside, &executor, &chains)?;
+        share::share(&street, &outside, &executor)?;
+        Ok(result)
     })
 }
 
@@ -129,7 +135,7 @@ fn limits(run: &RunOptions) -> Limits {
 /// A failure in one line, as the log shows it.
 fn failure_text(failure: &Failure) -> String {
     match failure {
-        Failure::Room(error) => error.to_string(),
+        Failure::Room(error) | Failure::Placed { cause: error, .. } => error.to_string(),
         Failure::Diagnosed(list) => {
             list.first().map(|first| first.message.clone()).unwrap_or_default()
         }

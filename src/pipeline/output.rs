@@ -35,6 +35,11 @@ pub(super) fn main_encoding(request: &BuildRequest) -> Option<Encoding> {
     }
 }
 
+/// The encoding of blobs that are made for no output in particular.
+pub(super) fn encoding_of(request: &BuildRequest) -> Encoding {
+    main_encoding(request).unwrap_or(Encoding::usual(Compression::Gzip))
+}
+
 fn wants_blobs(output: &OutputSpec) -> bool {
     matches!(output.kind, OutputKind::Image | OutputKind::Oci | OutputKind::Docker)
 }

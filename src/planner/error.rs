@@ -91,11 +91,11 @@ impl Error for Cause {
 }
 
 impl PlanError {
-    /// Wraps the failure of a port; diagnostics pass through, they have places of their own.
+    /// Wraps the failure of a port; what has a place of its own passes through.
     pub(crate) fn wrap(failure: Failure, make: impl FnOnce(Cause) -> Self) -> Failure {
         match failure {
             Failure::Room(error) => make(Cause(error)).into(),
-            diagnosed @ Failure::Diagnosed(_) => diagnosed,
+            placed @ (Failure::Diagnosed(_) | Failure::Placed { .. }) => placed,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Effects};
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
 use crate::failure::{Explain, Failure, Kind};
 
 use super::text;
@@ -225,7 +225,40 @@ pub fn failure(
             }
         }
         Failure::Room(error) => explain(error.as_ref(), prefix, style, out),
+        Failure::Placed { source, span, cause } => {
+            excerpt(source, *span, out)?;
+            explain(cause.as_ref(), prefix, style, out)
+        }
     }
+}
+
+/// Shows an instruction with the lines around it, the way BuildKit does.
+pub fn excerpt(source: &SourceFile, span: Span, out: &mut dyn Write) -> io::Result<()> {
+    const RULE: &str = "--------------------";
+    const PADDING: usize = 4;
+    let lines: Vec<&str> = source.text.lines().collect();
+    let first = source.line_column(span.start).0;
+    let last = source.line_column(span.end.saturating_sub(1).max(span.start)).0;
+    let (mut start, mut end, mut padding) = (first, last.min(lines.len()), 0);
+    while padding < PADDING {
+        if start > 1 {
+            start -= 1;
+            padding += 1;
+        }
+        if end < lines.len() {
+            end += 1;
+            padding += 1;
+        }
+        padding += 1;
+    }
+    writeln!(out, "{}:{first}\n{RULE}", source.name)?;
+    for number in start..=end {
+        let Some(line) = lines.get(number - 1) else { break };
+        let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
+        let line = text::clean_name(line);
+        writeln!(out, "{}", format!(" {number:3} | {mark} {line}").trim_end())?;
+    }
+    writeln!(out, "{RULE}")
 }
 
 /// Tells why a command failed before it became a [`Failure`].

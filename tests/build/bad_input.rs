@@ -2,8 +2,18 @@
 
 use super::common::Project;
 
+/// Bytes that do not compress.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_le_bytes()[7]
+    };
+    (0..size).map(|_| next()).collect()
+}
+
 fn fails(dockerfile: &str, code: i32, says: &[&str]) {
-    let project = Project::new().file("a", "1").dockerfile(dockerfile);
+    let project = Project::new().file("a", "1").file("Dockerfile", dockerfile);
     let outcome = project.build().tag("broken").failure(code);
     for text in says {
         outcome.says(text);
@@ -24,7 +34,7 @@ fn what_the_dockerfile_says_wrong() {
     fails("# only\n", 1, &["file with no instructions"]);
     fails("ARG x\n", 1, &["no stages to build"]);
     fails("FROM scratch\nENV\n", 1, &["ENV", "Dockerfile:2"]);
-    fails("FROM a AS b\nCOPY --from=c x /\nFROM b AS c\n", 3, &[]);
+    fails("FROM a AS b\nCOPY --from=c x /\nFROM b AS c\n", 1, &["circular dependency", "Dockerfile:1"]);
 }
 
 #[test]
@@ -68,6 +78,7 @@ fn missing_things_outside() {
 fn special_files_in_the_context() {
     let project = Project::new()
         .file("plain", "p")
+        .directory("dir")
         .symlink("loop", "loop")
         .symlink("dir/up", "../..")
         .dockerfile("FROM scratch\nCOPY . /\n");
@@ -86,7 +97,7 @@ fn a_read_only_store_and_a_full_one() {
     if !super::common::User::is_root() {
         return super::common::skip("mounting needs root");
     }
-    let project = Project::new().file("a", vec![7_u8; 3 << 20]).dockerfile("FROM scratch\nCOPY a /\n");
+    let project = Project::new().file("a", noise(3 << 20)).dockerfile("FROM scratch\nCOPY a /\n");
     let small = project.path("small");
     std::fs::create_dir(&small).unwrap();
     let mount = |options: &str| {

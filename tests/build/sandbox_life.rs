@@ -11,6 +11,11 @@ use super::sandbox_world::{World, run, try_run};
 /// Set for the process that `the_death_of_the_builder_is_the_death_of_all` kills.
 const VICTIM: &str = "BUILDER_TEST_VICTIM";
 
+/// A number of seconds to sleep that no other process of this machine sleeps.
+fn mark(kind: u32) -> String {
+    format!("{kind}{:07}", std::process::id())
+}
+
 /// Waits, at most ten seconds, until `done`.
 fn eventually(done: impl Fn() -> bool) -> Option<Duration> {
     let start = Instant::now();
@@ -54,11 +59,15 @@ fn cancelling_kills_everything_within_a_second() {
     let Some(mut world) = World::new() else {
         return;
     };
-    let spec = world.spec("trap '' TERM INT HUP; sleep 424201 & sleep 424201");
+    let mark = mark(1);
+    let spec = world.spec(&format!(
+        "trap '' TERM INT HUP; sleep {mark} & sleep {mark}"
+    ));
     let cancel = Cancel::new().unwrap();
     let remote = cancel.clone();
+    let sleeper = mark.clone();
     let canceller = std::thread::spawn(move || {
-        eventually(|| is_running("424201")).unwrap();
+        eventually(|| is_running(&sleeper)).unwrap();
         remote.cancel();
         Instant::now()
     });
@@ -67,7 +76,7 @@ fn cancelling_kills_everything_within_a_second() {
         SandboxError::Cancelled
     );
     assert!(canceller.join().unwrap().elapsed() < Duration::from_secs(1));
-    assert!(eventually(|| !is_running("424201")).unwrap() < Duration::from_secs(1));
+    assert!(eventually(|| !is_running(&mark)).unwrap() < Duration::from_secs(1));
     // A flag that is set already stops the next one, too.
     assert_eq!(
         try_run(&world.spec("sleep 1000"), &cancel).unwrap_err(),
@@ -77,27 +86,28 @@ fn cancelling_kills_everything_within_a_second() {
 
 #[test]
 fn the_death_of_the_builder_is_the_death_of_all() {
-    if std::env::var_os(VICTIM).is_some() {
-        let Some(mut world) = World::new() else {
-            return;
-        };
-        world.run("(setsid sleep 424202 &); sleep 424202");
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    if let Ok(mark) = std::env::var(VICTIM) {
+        world.run(&format!("(setsid sleep {mark} &); sleep {mark}"));
         return;
     }
+    let mark = mark(2);
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
             "sandbox_life::the_death_of_the_builder_is_the_death_of_all",
         ])
-        .env(VICTIM, "1")
+        .env(VICTIM, &mark)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually(|| is_running("424202")).unwrap();
+    eventually(|| is_running(&mark)).unwrap();
     victim.kill().unwrap();
     victim.wait().unwrap();
-    assert!(eventually(|| !is_running("424202")).unwrap() < Duration::from_secs(1));
+    assert!(eventually(|| !is_running(&mark)).unwrap() < Duration::from_secs(1));
 }
 
 #[test]

@@ -16,7 +16,12 @@
     clippy::allow_attributes,
     reason = "each test program uses its own part of this"
 )]
-#![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test program uses its own part of this"
+)]
 
 mod busybox;
 mod command;

@@ -2,7 +2,7 @@
 //!
 //! A blob that was written is *pending*: this process can use it, nobody else sees it. A thread
 //! (started with the first pending blob) gathers what comes within [`GATHER`], starts the write-out
-//! of all files, syncs each, renames all, syncs the directory once, and then writes what refers to
+//! of all files, syncs them side by side, renames all, syncs the directory once, and then writes what refers to
 //! them: faces, then records. So a build of 50 steps waits for the disk once, at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,8 @@ use crate::digest::{DiffId, Digest};
 const GATHER: Duration = Duration::from_millis(40);
 /// So many pending blobs are enough company.
 const BATCH_MAX: usize = 64;
+/// So many are synced at once.
+const SYNCS_MAX: usize = 16;
 /// So many make writers wait: each holds a descriptor.
 const PENDING_MAX: usize = 256;
 
@@ -341,24 +343,55 @@ impl Shared {
             // whole group, so that the first sync's journal commit covers it.
             let _ = rustix::fs::fadvise(&blob.file, 0, None, rustix::fs::Advice::DontNeed);
         }
-        let mut published = Vec::new();
-        for blob in blobs {
-            let name = self.paths.blob(&blob.digest);
-            let result = blob
-                .file
-                .sync_all()
-                .and_then(|()| file::with_parent(&name, || fs::rename(&blob.path, &name)));
+        let mut drop_blob = |blob: &PendingBlob, error| {
+            file::discard(&blob.path);
+            lost.insert(blob.digest);
+            failure.get_or_insert((self.paths.blob(&blob.digest), error));
+        };
+        // All are synced before any is renamed: renames would give each sync a commit of its own.
+        let results = sync(&blobs);
+        let mut synced = Vec::new();
+        for (blob, result) in blobs.into_iter().zip(results) {
             match result {
+                Ok(()) => synced.push(blob),
+                Err(error) => drop_blob(&blob, error),
+            }
+        }
+        let mut published = Vec::new();
+        for blob in synced {
+            let name = self.paths.blob(&blob.digest);
+            match file::with_parent(&name, || fs::rename(&blob.path, &name)) {
                 Ok(()) => published.push(blob.digest),
-                Err(error) => {
-                    file::discard(&blob.path);
-                    lost.insert(blob.digest);
-                    failure.get_or_insert((name, error));
-                }
+                Err(error) => drop_blob(&blob, error),
             }
         }
         published
     }
+}
+
+/// Syncs all blobs of a group, several at once: each sync ends with a flush of the disk's own cache,
+/// and the kernel joins flushes that are asked for together.
+fn sync(blobs: &[PendingBlob]) -> Vec<io::Result<()>> {
+    let share = blobs.len().div_ceil(SYNCS_MAX).max(1);
+    let sync_share = |share: &[PendingBlob]| -> Vec<io::Result<()>> {
+        share.iter().map(|blob| blob.file.sync_all()).collect()
+    };
+    if blobs.len() <= 1 {
+        return sync_share(blobs);
+    }
+    std::thread::scope(|scope| {
+        let start = |share| {
+            let thread = std::thread::Builder::new();
+            (share, thread.spawn_scoped(scope, move || sync_share(share)))
+        };
+        let threads: Vec<_> = blobs.chunks(share).map(start).collect();
+        let results = threads.into_iter().flat_map(|(share, thread)| {
+            // Without a thread of its own a share is synced here.
+            let done = thread.ok().and_then(|thread| thread.join().ok());
+            done.unwrap_or_else(|| sync_share(share))
+        });
+        results.collect()
+    })
 }
 
 /// What a batch is about, to be forgotten as pending when it is done.
