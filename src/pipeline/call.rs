@@ -85,7 +85,7 @@ pub fn answer(
     }
     let plan_request = street::plan_request(request, &loaded, &dockerfile)?;
     let client = Client::new(Arc::new(request.registry.clone()));
-    let images = Images::new(&store, &client, reporter, request.pull);
+    let images = Images::new(&store, &client, reporter, request);
     let context = loaded.context.clone();
     let contexts = Contexts::new(&store, reporter, &fetches, context, &request.named_contexts);
     let images = AtHand(&images);

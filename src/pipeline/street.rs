@@ -62,7 +62,7 @@ pub(super) fn walk<T>(
     let fetches = Fetches::new(&store, request);
     let loaded = load::load(request, &store, &fetches, reporter)?;
     let (dockerfile, mut warnings) = read(&loaded, reporter)?;
-    let images = Images::new(&store, &client, reporter, request.pull);
+    let images = Images::new(&store, &client, reporter, request);
     let contexts = Contexts::new(
         &store,
         reporter,

@@ -131,7 +131,7 @@ impl<'a> Look<'a> {
                 self.errors.extend(errors);
                 Ok(self)
             }
-            Failure::Room(_) => Err(failure),
+            Failure::Room(_) | Failure::Placed { .. } => Err(failure),
         }
     }
 
