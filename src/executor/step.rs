@@ -14,7 +14,7 @@ use crate::event::{Activity, Outcome};
 use crate::failure::{Failure, Kind};
 use crate::planner::graph::Step;
 use crate::planner::key;
-use crate::planner::op::Op;
+use crate::planner::op::{ImageOp, Op};
 use crate::planner::Verdict;
 
 /// How long another builder that does the same is waited for.
@@ -52,6 +52,7 @@ impl Executor<'_> {
         match &step.op {
             Op::Scratch => return Ok(Chain::default()),
             Op::Image(image) => {
+                self.report_image(step, image);
                 return Ok(image.layers.iter().map(|layer| Cell::known(layer.diff_id)).collect());
             }
             Op::Run(_) | Op::Copy(_) | Op::Workdir(_) => {}
@@ -183,6 +184,16 @@ impl Executor<'_> {
         } else {
             Patience::Wait
         }
+    }
+
+    /// Says which image a stage stands on. Its layers are fetched when somebody needs them.
+    fn report_image(&self, step: &Step, image: &ImageOp) {
+        let activity = self.start(step);
+        activity.note(format!("resolve {} done", image.name));
+        let store = self.input.store;
+        let is_here =
+            image.layers.iter().all(|layer| store.layer(&layer.diff_id).is_available());
+        activity.finish(if is_here { Outcome::Cached } else { Outcome::Done });
     }
 
     fn report_cached(&self, step: &Step) {

@@ -49,8 +49,8 @@ pub(crate) fn build(
     if passage.may_leave() {
         console.hold();
     }
-    let enter = || {
-        passage.enter(&reporter)?;
+    let enter = |need| {
+        passage.enter(need, &reporter)?;
         console.release();
         Ok(())
     };
