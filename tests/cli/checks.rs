@@ -124,7 +124,7 @@ fn a_check_needs_no_image_and_builds_nothing() {
     let project = Project::new().dockerfile(
         "
         FROM registry.invalid/nothing:1 AS base
-        ENV PATH=$PATH:/opt COPY=${FROM_BASE:?must be set}
+        ENV PATH=$PATH:/opt COPY=${FROM_BASE:?missing}
         RUN exit 1
         FROM base
         COPY --from=registry.invalid/other /x /x
@@ -239,7 +239,7 @@ fn an_outline_lists_what_the_target_takes() {
          SSH       REQUIRED\ndefault\n\n"
     );
     let given = project.builder(outline).arg("VERSION", "2").success();
-    given.prints("VERSION     2 ").prints("TAG         x2");
+    given.prints("\nVERSION     2\n").prints("\nTAG         x2\n");
     let other = ["build", "--call=outline", "--target=unneeded", "context"];
     let other = project.builder(other).success();
     assert_eq!(

@@ -55,9 +55,10 @@ pub(crate) fn call(
         let metadata = json!({ "result.json": json });
         files::write(path, format!("{metadata:#}").as_bytes())?;
     }
-    let text = match asked.call.json {
-        true => format!("{json:#}\n").into_bytes(),
-        false => text(&answer.reply).map_err(Stop::stdout)?,
+    let text = if asked.call.json {
+        format!("{json:#}\n").into_bytes()
+    } else {
+        text(&answer.reply).map_err(Stop::stdout)?
     };
     let Reply::Check { warnings, errors } = answer.reply else {
         console.finish(None);
@@ -71,10 +72,12 @@ pub(crate) fn call(
     }
     console.finish(None);
     super::print(&text)?;
-    match warnings.is_empty() || asked.call.ignore_status {
-        true => Ok(ExitCode::Success),
-        false => Ok(ExitCode::Failed),
-    }
+    let is_fine = warnings.is_empty() || asked.call.ignore_status;
+    Ok(if is_fine {
+        ExitCode::Success
+    } else {
+        ExitCode::Failed
+    })
 }
 
 /// The answer for people.

@@ -116,14 +116,17 @@ pub fn build(
 fn insecure(request: &BuildRequest) -> Vec<String> {
     let outputs = request.outputs.iter().filter(|output| output.insecure);
     let hosts = outputs.flat_map(|output| {
-        let named = output.names.iter().filter_map(|name| name.parse().ok());
-        let names: Vec<Reference> = named.collect();
-        let names = if names.is_empty() {
+        let own: Vec<Reference> = output
+            .names
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        let chosen = if own.is_empty() {
             request.tags.clone()
         } else {
-            names
+            own
         };
-        names.into_iter().map(|name| name.registry)
+        chosen.into_iter().map(|name| name.registry)
     });
     hosts.collect()
 }
