@@ -239,7 +239,9 @@ fn an_outline_lists_what_the_target_takes() {
          SSH       REQUIRED\ndefault\n\n"
     );
     let given = project.builder(outline).arg("VERSION", "2").success();
-    given.prints("\nVERSION     2\n").prints("\nTAG         x2\n");
+    given
+        .prints("\nVERSION     2\n")
+        .prints("\nTAG         x2\n");
     let other = ["build", "--call=outline", "--target=unneeded", "context"];
     let other = project.builder(other).success();
     assert_eq!(
