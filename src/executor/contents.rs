@@ -111,7 +111,9 @@ pub(crate) fn open_archive<'a>(
     if (&mut plain).take(512).read_to_end(&mut header).is_err() {
         return Ok(None);
     }
-    if Format::detect(&header) != Some(Format::Tar) {
+    // A tar without any entry is no archive to BuildKit.
+    let is_empty = header.iter().all(|byte| *byte == 0);
+    if is_empty || Format::detect(&header) != Some(Format::Tar) {
         return Ok(None);
     }
     Ok(Some(Box::new(io::Cursor::new(header).chain(plain))))
