@@ -93,7 +93,8 @@ impl Unpack for UnpackLayer {
             limits: Limits::default(),
         };
         let boxed = |error| Box::new(error) as Box<dyn Explain>;
-        let plain = layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
+        let plain =
+            layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
         layer::apply(plain, directory, &options).map_err(boxed)
     }
 }
@@ -122,7 +123,10 @@ impl<'a> Fetches<'a> {
             let keep = self.request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
             let keep = keep.is_some_and(|value| matches!(value.as_str(), "1" | "true"));
             let (context, time) = self.git_context(url, keep)?;
-            return Ok(Fetched::Tree { context, committed: Some(Epoch(time)) });
+            return Ok(Fetched::Tree {
+                context,
+                committed: Some(Epoch(time)),
+            });
         }
         let fetched = self.web.fetch(&self.web_request(url, None))?;
         let mut file =
@@ -163,10 +167,15 @@ impl<'a> Fetches<'a> {
                 let name = hex(&http::file_name(url)?);
                 format!("url {name} {} {}", fetched.content, fetched.mtime)
             }
-            CopyInput::Git { url, keep_git_dir, .. } => {
+            CopyInput::Git {
+                url, keep_git_dir, ..
+            } => {
                 let source = self.git_source(url, *keep_git_dir)?;
                 let commit = self.commit(url, &source)?;
-                format!("git {commit} {:?} {keep_git_dir}", source.address.subdirectory)
+                format!(
+                    "git {commit} {:?} {keep_git_dir}",
+                    source.address.subdirectory
+                )
             }
             CopyInput::Path(_) | CopyInput::Inline { .. } => String::new(),
         };
@@ -178,7 +187,10 @@ impl<'a> Fetches<'a> {
         match input {
             CopyInput::Url { url, checksum } => {
                 let fetched = self.web.fetch(&self.web_request(url, *checksum))?;
-                let kind = Kind::File { size: fetched.size, content: fetched.content };
+                let kind = Kind::File {
+                    size: fetched.size,
+                    content: fetched.content,
+                };
                 let entry = Entry {
                     path: TreePath::root().join_name(&http::file_name(url)?),
                     kind,
@@ -189,9 +201,14 @@ impl<'a> Fetches<'a> {
                     xattrs: BTreeMap::new(),
                 };
                 let view = View::merge(&[Arc::new(Tree::new(vec![entry], BTreeMap::new()))]);
-                Ok(FileTree { view, files: Arc::new(OneFile(fetched.path)) })
+                Ok(FileTree {
+                    view,
+                    files: Arc::new(OneFile(fetched.path)),
+                })
             }
-            CopyInput::Git { url, keep_git_dir, .. } => {
+            CopyInput::Git {
+                url, keep_git_dir, ..
+            } => {
                 let key = format!("{url} {keep_git_dir}");
                 let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(tree) = trees.get(&key) {
@@ -200,7 +217,10 @@ impl<'a> Fetches<'a> {
                 let (context, _) = self.git_context(url, *keep_git_dir)?;
                 let entries = context.scan(&[Wanted::All])?.entries;
                 let view = View::merge(&[Arc::new(Tree::new(entries, BTreeMap::new()))]);
-                let tree = FileTree { view, files: Arc::new(TreeFiles(context)) };
+                let tree = FileTree {
+                    view,
+                    files: Arc::new(TreeFiles(context)),
+                };
                 trees.insert(key, tree.clone());
                 Ok(tree)
             }
@@ -217,7 +237,10 @@ impl<'a> Fetches<'a> {
             Received::Unpacked => {
                 let context = LocalContext::open(draft.fs(), IgnoreSource::None, None)?;
                 self.keep(draft);
-                Ok(Fetched::Tree { context, committed: None })
+                Ok(Fetched::Tree {
+                    context,
+                    committed: None,
+                })
             }
         }
     }
@@ -227,8 +250,8 @@ impl<'a> Fetches<'a> {
         let commit = self.commit(url, &source)?;
         let draft = self.store.draft_dir()?;
         let fetched = source.fetch(&commit, draft.fs())?;
-        let context =
-            LocalContext::open(&fetched.directory, IgnoreSource::None, None)?.with_modes(Modes::Git);
+        let context = LocalContext::open(&fetched.directory, IgnoreSource::None, None)?
+            .with_modes(Modes::Git);
         let context = match &fetched.subdirectory {
             Some(path) => context.subdirectory(path)?,
             None => context,
@@ -243,7 +266,11 @@ impl<'a> Fetches<'a> {
         options.environment.clone_from(&self.request.environment);
         options.token = self.secret("GIT_AUTH_TOKEN");
         options.header = self.secret("GIT_AUTH_HEADER");
-        Ok(GitSource { address, options, keep_git_dir })
+        Ok(GitSource {
+            address,
+            options,
+            keep_git_dir,
+        })
     }
 
     fn commit(&self, url: &str, source: &GitSource) -> Result<String, Failure> {
@@ -262,7 +289,11 @@ impl<'a> Fetches<'a> {
         url: &'r str,
         checksum: Option<crate::digest::Digest>,
     ) -> http::Request<'r> {
-        http::Request { url, authorization: None, checksum }
+        http::Request {
+            url,
+            authorization: None,
+            checksum,
+        }
     }
 
     fn secret(&self, id: &str) -> Option<String> {
@@ -274,6 +305,9 @@ impl<'a> Fetches<'a> {
     }
 
     fn keep(&self, draft: DirDraft) {
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(draft);
+        self.scratch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(draft);
     }
 }

@@ -69,7 +69,11 @@ pub(super) fn walk<T>(
         loaded.context.clone(),
         &request.named_contexts,
     );
-    let remotes = request.cache_from.iter().map(|spec| remotes::open(spec, &client)).collect();
+    let remotes = request
+        .cache_from
+        .iter()
+        .map(|spec| remotes::open(spec, &client))
+        .collect();
     let caches = Caches::new(&store, reporter, Remotes::new(remotes));
     let plan = plan(request, &loaded, &dockerfile, (&images, &contexts, &caches))?;
     end(Street {
@@ -90,7 +94,10 @@ pub(super) fn walk<T>(
 /// Parses and checks the Dockerfile; warnings are told once.
 fn read(loaded: &Loaded, reporter: &Reporter) -> Result<(Dockerfile, Vec<Diagnostic>), Failure> {
     let (dockerfile, mut findings) = parser::parse(&loaded.source);
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+    if findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+    {
         findings.retain(|finding| finding.severity == Severity::Error);
         return Err(Failure::Diagnosed(findings));
     }
@@ -122,7 +129,12 @@ fn plan(
         run: RunDefaults {
             network: request.run.network,
             proxies: request.proxies.clone(),
-            hosts: request.run.add_hosts.iter().map(|(name, _)| name.clone()).collect(),
+            hosts: request
+                .run
+                .add_hosts
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
         },
     };
     let graph = planner::graph(&plan_request, World { images, contexts })?;
