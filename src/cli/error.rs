@@ -119,6 +119,9 @@ pub enum CliError {
     /// Not a failure: another process did it all (see [`Stop::DoneElsewhere`]).
     #[error("the build was done in a user namespace")]
     DoneElsewhere,
+    /// Commands cannot be run here.
+    #[error("RUN steps cannot be run here: this user has no privileges and no user namespaces")]
+    NoRung,
     /// No descriptor is left.
     #[error("failed to make a pipe")]
     Pipe(#[source] io::Error),
@@ -147,9 +150,11 @@ impl CliError {
 impl Explain for CliError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Write { .. } | Self::Stdout(_) | Self::Directory(_) | Self::Pipe(_) => {
-                Kind::Environment
-            }
+            Self::Write { .. }
+            | Self::Stdout(_)
+            | Self::Directory(_)
+            | Self::Pipe(_)
+            | Self::NoRung => Kind::Environment,
             _ => Kind::User,
         }
     }
@@ -162,6 +167,7 @@ impl Explain for CliError {
                 "start an agent (`eval $(ssh-agent)`), or name a key: --ssh default=PATH"
             }
             Self::ContextMissing { .. } => "the last argument is a directory, an address or `-`",
+            Self::NoRung => "`builder doctor` tells what is missing for each way to run commands",
             Self::NotATerminal => "use --progress=plain",
             Self::NoImage { .. } => "`builder images` lists what is in the store",
             Self::Ambiguous { .. } => "write more of its digits, or a name",

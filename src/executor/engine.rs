@@ -31,7 +31,7 @@ impl<'a> Executor<'a> {
         let agenda = Agenda::new(input.plan);
         Self {
             agenda,
-            faces: Faces::new(input.store, input.supplies),
+            faces: Faces::new(input.store, input.supplies, input.reporter),
             writers: Writers::new(),
             encoders: Encoders::default(),
             outputs: input
@@ -55,6 +55,16 @@ impl<'a> Executor<'a> {
         steps
             .iter()
             .any(|step| self.agenda.needs(step.id) && !self.is_free(step))
+    }
+
+    /// Whether a command has to be run.
+    pub fn has_commands(&self) -> bool {
+        let steps = &self.input.plan.graph.steps;
+        let runs = |step: &&Step| matches!(step.op, Op::Run(_)) && !self.is_free(step);
+        steps
+            .iter()
+            .filter(|step| self.agenda.needs(step.id))
+            .any(|step| runs(&step))
     }
 
     /// Whether a step makes no layer of its own.

@@ -13,6 +13,7 @@ use super::supplies::Supplies;
 use crate::cache::store::{Hashing, Patience};
 use crate::cache::{BlobForm, Material, Store};
 use crate::digest::DiffId;
+use crate::event::{Activity, Outcome, Reporter};
 use crate::failure::Failure;
 use crate::layer::{self, Encoding, Limits};
 use crate::tree::{Tree, View};
@@ -21,6 +22,7 @@ use crate::tree::{Tree, View};
 pub(crate) struct Faces<'a> {
     store: &'a Store,
     supplies: &'a dyn Supplies,
+    reporter: &'a Reporter,
     /// Indexes in memory, and one lock a layer so that no two threads make the same face.
     known: Mutex<BTreeMap<DiffId, Arc<Known>>>,
 }
@@ -40,10 +42,15 @@ impl std::fmt::Debug for Faces<'_> {
 
 impl<'a> Faces<'a> {
     /// Faces in `store`; what it lacks comes from `supplies`.
-    pub(crate) fn new(store: &'a Store, supplies: &'a dyn Supplies) -> Self {
+    pub(crate) fn new(
+        store: &'a Store,
+        supplies: &'a dyn Supplies,
+        reporter: &'a Reporter,
+    ) -> Self {
         Self {
             store,
             supplies,
+            reporter,
             known: Mutex::default(),
         }
     }
@@ -184,7 +191,17 @@ impl<'a> Faces<'a> {
             source,
         };
         let read = |source| ExecuteError::Fetch { diff_id, source };
-        let mut copied = Tee::new(stream.bytes, &mut writer);
+        let activity = self
+            .reporter
+            .start(format!("[internal] pull {}", stream.form.digest));
+        let counted = Counted {
+            reader: stream.bytes,
+            read: 0,
+            told: 0,
+            total: stream.form.size,
+            activity: &activity,
+        };
+        let mut copied = Tee::new(counted, &mut writer);
         let plain = layer::decompress(&mut copied).map_err(read)?;
         let indexed = layer::index(plain, Limits::default(), io::sink()).map_err(failed)?;
         // The end of the stream is where its digest is checked.
@@ -193,6 +210,7 @@ impl<'a> Faces<'a> {
         self.check(diff_id, indexed.diff_id)?;
         writer.commit(Some((stream.form.digest, stream.form.size)))?;
         self.store.add_blob_form(&diff_id, stream.form)?;
+        activity.finish(Outcome::Done);
         Ok(indexed.tree)
     }
 
@@ -306,5 +324,31 @@ impl<'a> Faces<'a> {
         };
         self.store.add_blob_form(&diff_id, form.clone())?;
         Ok(form)
+    }
+}
+
+/// How many bytes pass between two reports.
+const REPORT_BYTES: u64 = 1 << 20;
+
+/// A reader that reports what passes.
+struct Counted<'a, R> {
+    reader: R,
+    read: u64,
+    told: u64,
+    total: u64,
+    activity: &'a Activity,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read += count as u64;
+        let done = count == 0;
+        if done || self.read - self.told >= REPORT_BYTES {
+            self.told = self.read;
+            self.activity
+                .progress("transferring", self.read, Some(self.total), done);
+        }
+        Ok(count)
     }
 }

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Kind};
 use crate::planner::Verdict;
 use crate::planner::graph::Step;
 use crate::planner::key;
-use crate::planner::op::Op;
+use crate::planner::op::{ImageOp, Op};
 
 /// How long another builder that does the same is waited for.
 const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
@@ -52,6 +52,7 @@ impl Executor<'_> {
         match &step.op {
             Op::Scratch => return Ok(Chain::default()),
             Op::Image(image) => {
+                self.report_image(step, image);
                 return Ok(image
                     .layers
                     .iter()
@@ -197,6 +198,22 @@ impl Executor<'_> {
         } else {
             Patience::Wait
         }
+    }
+
+    /// Says which image a stage stands on. Its layers are fetched when somebody needs them.
+    fn report_image(&self, step: &Step, image: &ImageOp) {
+        let activity = self.start(step);
+        activity.note(format!("resolve {} done", image.name));
+        let store = self.input.store;
+        let is_here = image
+            .layers
+            .iter()
+            .all(|layer| store.layer(&layer.diff_id).is_available());
+        activity.finish(if is_here {
+            Outcome::Cached
+        } else {
+            Outcome::Done
+        });
     }
 
     fn report_cached(&self, step: &Step) {

@@ -92,6 +92,10 @@ impl<'a> Images<'a> {
             }
         })?;
         let bytes: Box<dyn Read + Send> = match &origin.place {
+            // Pulled images are in the store, whatever their layers are known as.
+            _ if self.store.has_blob(&descriptor.digest) => {
+                Box::new(self.store.open_blob(&descriptor.digest, descriptor.size)?)
+            }
             Place::Registry(repository) => Box::new(self.client.blob(repository, descriptor)?),
             Place::Layout(layout) => {
                 let file = open_layout_blob(layout, &descriptor.digest)?;

@@ -28,7 +28,7 @@ use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
 use crate::planner::explain;
 use crate::planner::op::Network;
-use request::{BuildRequest, Entitlement, RunOptions};
+use request::{BuildRequest, ContextSpec, DockerfileSpec, Entitlement, RunOptions};
 use result::{BuildResult, Planned};
 use street::walk;
 use supplies::Outside;
@@ -51,14 +51,29 @@ pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Planned, Fail
     })
 }
 
-/// Builds what was asked for. `enter` is called once before the first command runs or the first
-/// layer is unpacked: where that needs a user namespace, it does not come back.
+/// What a build is about to do that this process may not be able to do where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Write files that belong to others.
+    Files,
+    /// Run commands.
+    Commands,
+}
+
+/// Builds what was asked for. `enter` is called once before something is made: where that needs a
+/// user namespace, it does not come back.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,
     cancel: &Cancel,
-    enter: &dyn Fn() -> Result<(), Failure>,
+    enter: &dyn Fn(Need) -> Result<(), Failure>,
 ) -> Result<BuildResult, Failure> {
+    // Standard input can be read only once: where it is read, everything is done.
+    let reads_stdin =
+        request.context == ContextSpec::Stdin || request.dockerfile == DockerfileSpec::Stdin;
+    if reads_stdin {
+        enter(Need::Files)?;
+    }
     walk(request, reporter, |street| {
         let outside = Outside {
             images: street.images,
@@ -85,8 +100,10 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        if executor.has_work() {
-            enter()?;
+        if executor.has_commands() {
+            enter(Need::Commands)?;
+        } else if executor.has_work() {
+            enter(Need::Files)?;
         }
         let chains = executor.execute().map_err(|failed| match failed.span {
             Some(span) => failed.failure.at(&street.source, span),
@@ -94,6 +111,9 @@ pub fn build(
         })?;
         let result = output::finish(&street, &outside, &executor, &chains)?;
         share::share(&street, &outside, &executor)?;
+        if executor.has_work() {
+            street.store.clean()?;
+        }
         Ok(result)
     })
 }

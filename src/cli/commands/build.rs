@@ -53,8 +53,8 @@ pub(crate) fn build(
     if passage.may_leave() {
         console.hold();
     }
-    let enter = || {
-        passage.enter(&reporter)?;
+    let enter = |need| {
+        passage.enter(need, &reporter)?;
         console.release();
         Ok(())
     };

@@ -9,7 +9,7 @@ use crate::cache::store::DirDraft;
 use crate::executor::contents::{lower_options, open_archive};
 use crate::executor::supplies::Files;
 use crate::failure::Failure;
-use crate::layer::{self, Limits};
+use crate::layer::{self, ApplyOptions, Limits, Ownership};
 use crate::rooted::Root;
 use crate::tree::{Tree, TreePath, View};
 
@@ -66,7 +66,13 @@ pub(super) fn extract<'a>(
         return Ok(None);
     };
     let scratch = store.draft_dir()?;
-    layer::apply(tar, scratch.fs(), &lower_options(&View::new(), &[])).map_err(failed)?;
+    // Owners and devices are in the tree; here they would only need privileges.
+    let below = View::new();
+    let options = ApplyOptions {
+        ownership: Ownership::Recorded,
+        ..lower_options(&below, &[])
+    };
+    layer::apply(tar, scratch.fs(), &options).map_err(failed)?;
     let root = Root::open(scratch.fs()).map_err(|source| CopyError::Scratch { source })?;
     Ok(Some(Extracted {
         tree: Arc::new(tree),
