@@ -152,7 +152,10 @@ pub fn lines(file: &Dockerfile, finding: &Diagnostic) -> (usize, usize) {
             let last = instruction.span.end.saturating_sub(1);
             (line(instruction.span.start), line(last))
         }
-        None => (line(span.start), line(span.end.saturating_sub(1).max(span.start))),
+        None => (
+            line(span.start),
+            line(span.end.saturating_sub(1).max(span.start)),
+        ),
     }
 }
 

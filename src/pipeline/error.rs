@@ -149,9 +149,9 @@ impl Explain for PipelineError {
             Self::Scratch { source } | Self::LayoutRead { source, .. } => {
                 crate::failure::io_hints(source)
             }
-            Self::Syntax { .. } => vec![
-                "remove the `# syntax=` line, or set it to docker/dockerfile:1".to_owned(),
-            ],
+            Self::Syntax { .. } => {
+                vec!["remove the `# syntax=` line, or set it to docker/dockerfile:1".to_owned()]
+            }
             Self::NoCommit => vec!["use --timestamp=SECONDS or SOURCE_DATE_EPOCH".to_owned()],
             _ => Vec::new(),
         }

@@ -93,7 +93,8 @@ impl Unpack for UnpackLayer {
             limits: Limits::default(),
         };
         let boxed = |error| Box::new(error) as Box<dyn Explain>;
-        let plain = layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
+        let plain =
+            layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
         layer::apply(plain, directory, &options).map_err(boxed)
     }
 }
@@ -123,7 +124,10 @@ impl<'a> Fetches<'a> {
             let keep = self.request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
             let keep = keep.is_some_and(|value| matches!(value.as_str(), "1" | "true"));
             let (context, time) = self.git_context(url, keep)?;
-            return Ok(Fetched::Tree { context, committed: Some(Epoch(time)) });
+            return Ok(Fetched::Tree {
+                context,
+                committed: Some(Epoch(time)),
+            });
         }
         let fetched = self.web.fetch(&self.web_request(url, None))?;
         let mut file =
@@ -167,11 +171,16 @@ impl<'a> Fetches<'a> {
                 let name = hex(&http::file_name(url)?);
                 format!("url {name} {} {}", fetched.content, fetched.mtime)
             }
-            CopyInput::Git { url, keep_git_dir, .. } => {
+            CopyInput::Git {
+                url, keep_git_dir, ..
+            } => {
                 self.permit(url)?;
                 let source = self.git_source(url, *keep_git_dir)?;
                 let commit = self.commit(url, &source)?;
-                format!("git {commit} {:?} {keep_git_dir}", source.address.subdirectory)
+                format!(
+                    "git {commit} {:?} {keep_git_dir}",
+                    source.address.subdirectory
+                )
             }
             CopyInput::Path(_) | CopyInput::Inline { .. } => String::new(),
         };
@@ -184,7 +193,10 @@ impl<'a> Fetches<'a> {
             CopyInput::Url { url, checksum } => {
                 self.permit(url)?;
                 let fetched = self.web.fetch(&self.web_request(url, *checksum))?;
-                let kind = Kind::File { size: fetched.size, content: fetched.content };
+                let kind = Kind::File {
+                    size: fetched.size,
+                    content: fetched.content,
+                };
                 let entry = Entry {
                     path: TreePath::root().join_name(&http::file_name(url)?),
                     kind,
@@ -195,9 +207,14 @@ impl<'a> Fetches<'a> {
                     xattrs: BTreeMap::new(),
                 };
                 let view = View::merge(&[Arc::new(Tree::new(vec![entry], BTreeMap::new()))]);
-                Ok(FileTree { view, files: Arc::new(OneFile(fetched.path)) })
+                Ok(FileTree {
+                    view,
+                    files: Arc::new(OneFile(fetched.path)),
+                })
             }
-            CopyInput::Git { url, keep_git_dir, .. } => {
+            CopyInput::Git {
+                url, keep_git_dir, ..
+            } => {
                 let key = format!("{url} {keep_git_dir}");
                 let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(tree) = trees.get(&key) {
@@ -206,7 +223,10 @@ impl<'a> Fetches<'a> {
                 let (context, _) = self.git_context(url, *keep_git_dir)?;
                 let entries = context.scan(&[Wanted::All])?.entries;
                 let view = View::merge(&[Arc::new(Tree::new(entries, BTreeMap::new()))]);
-                let tree = FileTree { view, files: Arc::new(TreeFiles(context)) };
+                let tree = FileTree {
+                    view,
+                    files: Arc::new(TreeFiles(context)),
+                };
                 trees.insert(key, tree.clone());
                 Ok(tree)
             }
@@ -244,7 +264,10 @@ impl<'a> Fetches<'a> {
             Received::Unpacked => {
                 let context = LocalContext::open(draft.fs(), IgnoreSource::None, None)?;
                 self.keep(draft);
-                Ok(Fetched::Tree { context, committed: None })
+                Ok(Fetched::Tree {
+                    context,
+                    committed: None,
+                })
             }
         }
     }
@@ -254,8 +277,8 @@ impl<'a> Fetches<'a> {
         let commit = self.commit(url, &source)?;
         let draft = self.store.draft_dir()?;
         let fetched = source.fetch(&commit, draft.fs())?;
-        let context =
-            LocalContext::open(&fetched.directory, IgnoreSource::None, None)?.with_modes(Modes::Git);
+        let context = LocalContext::open(&fetched.directory, IgnoreSource::None, None)?
+            .with_modes(Modes::Git);
         let context = match &fetched.subdirectory {
             Some(path) => context.subdirectory(path)?,
             None => context,
@@ -270,7 +293,11 @@ impl<'a> Fetches<'a> {
         options.environment.clone_from(&self.request.environment);
         options.token = self.secret("GIT_AUTH_TOKEN");
         options.header = self.secret("GIT_AUTH_HEADER");
-        Ok(GitSource { address, options, keep_git_dir })
+        Ok(GitSource {
+            address,
+            options,
+            keep_git_dir,
+        })
     }
 
     fn commit(&self, url: &str, source: &GitSource) -> Result<String, Failure> {
@@ -289,7 +316,11 @@ impl<'a> Fetches<'a> {
         url: &'r str,
         checksum: Option<crate::digest::Digest>,
     ) -> http::Request<'r> {
-        http::Request { url, authorization: None, checksum }
+        http::Request {
+            url,
+            authorization: None,
+            checksum,
+        }
     }
 
     fn secret(&self, id: &str) -> Option<String> {
@@ -301,6 +332,9 @@ impl<'a> Fetches<'a> {
     }
 
     fn keep(&self, draft: DirDraft) {
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(draft);
+        self.scratch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(draft);
     }
 }

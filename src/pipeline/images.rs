@@ -10,7 +10,7 @@ use super::error::PipelineError;
 use super::policy::{Policy, PolicyError};
 use super::request::BuildRequest;
 use crate::cache::Store;
-use crate::digest::{Digest, DiffId, VerifiedReader};
+use crate::digest::{DiffId, Digest, VerifiedReader};
 use crate::event::{Outcome, Reporter};
 use crate::executor::BlobStream;
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ use crate::image::{Compression, Descriptor, ImageConfig, Index, Manifest, MediaT
 use crate::planner::ports::{BaseLayer, ImageResolver, ResolvedImage};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::registry::{self, Client, CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
+use crate::registry::{self, CONFIG_BYTES_MAX, Client, MANIFEST_BYTES_MAX};
 
 /// Where the blob of a layer can be had.
 #[derive(Clone, Debug)]
@@ -66,7 +66,14 @@ impl<'a> Images<'a> {
         request: &'a BuildRequest,
     ) -> Self {
         let BuildRequest { pull, policy, .. } = request;
-        Self { store, client, reporter, pull: *pull, policy, origins: Mutex::default() }
+        Self {
+            store,
+            client,
+            reporter,
+            pull: *pull,
+            policy,
+            origins: Mutex::default(),
+        }
     }
 
     /// What stands for a name by the policy: a name of the same or of another image.
@@ -83,20 +90,32 @@ impl<'a> Images<'a> {
         if decided.starts_with("docker-image://") || decided.starts_with("oci-layout://") {
             return Ok(decided);
         }
-        Err(PolicyError::Conversion { from: identifier, to: decided }.into())
+        Err(PolicyError::Conversion {
+            from: identifier,
+            to: decided,
+        }
+        .into())
     }
 
     /// Where the blob of a layer can be had, if an image of this build has it.
     pub(super) fn origin(&self, diff_id: &DiffId) -> Option<Origin> {
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner).get(diff_id).cloned()
+        self.origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(diff_id)
+            .cloned()
     }
 
     /// Opens the blob of a layer where it is.
     pub(super) fn open(&self, diff_id: &DiffId) -> Result<Option<BlobStream>, Failure> {
-        let Some(origin) = self.origin(diff_id) else { return Ok(None) };
+        let Some(origin) = self.origin(diff_id) else {
+            return Ok(None);
+        };
         let descriptor = &origin.descriptor;
         let compression = Compression::of_media_type(&descriptor.media_type).ok_or_else(|| {
-            PipelineError::LayerType { media_type: descriptor.media_type.clone() }
+            PipelineError::LayerType {
+                media_type: descriptor.media_type.clone(),
+            }
         })?;
         let bytes: Box<dyn Read + Send> = match &origin.place {
             // Pulled images are in the store, whatever their layers are known as.
@@ -106,7 +125,11 @@ impl<'a> Images<'a> {
             Place::Registry(repository) => Box::new(self.client.blob(repository, descriptor)?),
             Place::Layout(layout) => {
                 let file = open_layout_blob(layout, &descriptor.digest)?;
-                Box::new(VerifiedReader::new(file, descriptor.digest, descriptor.size))
+                Box::new(VerifiedReader::new(
+                    file,
+                    descriptor.digest,
+                    descriptor.size,
+                ))
             }
         };
         let form = crate::cache::record::BlobForm {
@@ -131,7 +154,10 @@ impl<'a> Images<'a> {
 
     /// An image all of whose documents are in the store.
     fn stored(&self, descriptor: Descriptor, platform: &Platform, depth: u32) -> Option<Found> {
-        let bytes = self.store.read_blob(&descriptor.digest, MANIFEST_BYTES_MAX).ok()?;
+        let bytes = self
+            .store
+            .read_blob(&descriptor.digest, MANIFEST_BYTES_MAX)
+            .ok()?;
         match MediaType::parse(&descriptor.media_type)? {
             MediaType::OciIndex | MediaType::DockerIndex if depth > 0 => {
                 let index: Index = serde_json::from_slice(&bytes).ok()?;
@@ -140,11 +166,16 @@ impl<'a> Images<'a> {
             }
             MediaType::OciManifest | MediaType::DockerManifest => {
                 let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
-                let config = self.store.read_blob(&manifest.config.digest, CONFIG_BYTES_MAX).ok()?;
+                let config = self
+                    .store
+                    .read_blob(&manifest.config.digest, CONFIG_BYTES_MAX)
+                    .ok()?;
                 let config: ImageConfig = serde_json::from_slice(&config).ok()?;
-                platform
-                    .accepts(&config.platform())
-                    .then_some(Found { descriptor, manifest, config })
+                platform.accepts(&config.platform()).then_some(Found {
+                    descriptor,
+                    manifest,
+                    config,
+                })
             }
             _ => None,
         }
@@ -157,13 +188,18 @@ impl<'a> Images<'a> {
         let kept = || -> Result<(), crate::cache::StoreError> {
             self.store.put_blob(&found.bytes)?;
             self.store.put_blob(&found.config_bytes)?;
-            self.store.remember(name, platform, found.descriptor.clone())
+            self.store
+                .remember(name, platform, found.descriptor.clone())
         };
         if let Err(error) = kept() {
             tracing::debug!(%error, "resolved name not kept");
         }
         let (descriptor, manifest, config) = (found.descriptor, found.manifest, found.config);
-        Ok(Found { descriptor, manifest, config })
+        Ok(Found {
+            descriptor,
+            manifest,
+            config,
+        })
     }
 
     /// An image that the store or a layout has; no registry is asked.
@@ -207,26 +243,42 @@ impl<'a> Images<'a> {
     fn in_layout(&self, address: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
         let (layout, tag, digest) = split_layout(address)?;
         let index = read_layout_file(&layout, "index.json")?;
-        let index: Index = serde_json::from_slice(&index)
-            .map_err(|source| PipelineError::LayoutJson { path: layout.clone(), source })?;
-        let missing = || PipelineError::NotInLayout { address: address.to_owned() };
-        let named = index.manifests.iter().find(|descriptor| match (&digest, &tag) {
-            (Some(digest), _) => descriptor.digest == *digest,
-            (None, Some(tag)) => {
-                descriptor.annotations.get("org.opencontainers.image.ref.name") == Some(tag)
-            }
-            (None, None) => true,
-        });
+        let index: Index =
+            serde_json::from_slice(&index).map_err(|source| PipelineError::LayoutJson {
+                path: layout.clone(),
+                source,
+            })?;
+        let missing = || PipelineError::NotInLayout {
+            address: address.to_owned(),
+        };
+        let named = index
+            .manifests
+            .iter()
+            .find(|descriptor| match (&digest, &tag) {
+                (Some(digest), _) => descriptor.digest == *digest,
+                (None, Some(tag)) => {
+                    descriptor
+                        .annotations
+                        .get("org.opencontainers.image.ref.name")
+                        == Some(tag)
+                }
+                (None, None) => true,
+            });
         let mut descriptor = named.ok_or_else(missing)?.clone();
         loop {
             let bytes = read_layout_blob(&layout, &descriptor, MANIFEST_BYTES_MAX)?;
-            let json = |source| PipelineError::LayoutJson { path: layout.clone(), source };
+            let json = |source| PipelineError::LayoutJson {
+                path: layout.clone(),
+                source,
+            };
             if matches!(
                 MediaType::parse(&descriptor.media_type),
                 Some(MediaType::OciIndex | MediaType::DockerIndex)
             ) {
                 let inner: Index = serde_json::from_slice(&bytes).map_err(json)?;
-                let child = registry::choose(&inner, platform).ok_or_else(missing)?.clone();
+                let child = registry::choose(&inner, platform)
+                    .ok_or_else(missing)?
+                    .clone();
                 if child.digest == descriptor.digest {
                     return Err(missing().into());
                 }
@@ -236,7 +288,11 @@ impl<'a> Images<'a> {
             let manifest: Manifest = serde_json::from_slice(&bytes).map_err(json)?;
             let config = read_layout_blob(&layout, &manifest.config, CONFIG_BYTES_MAX)?;
             let config: ImageConfig = serde_json::from_slice(&config).map_err(json)?;
-            let found = Found { descriptor, manifest, config };
+            let found = Found {
+                descriptor,
+                manifest,
+                config,
+            };
             return self.resolved(None, found, &Place::Layout(layout));
         }
     }
@@ -248,7 +304,11 @@ impl<'a> Images<'a> {
         found: Found,
         place: &Place,
     ) -> Result<ResolvedImage, Failure> {
-        let Found { descriptor, manifest, config } = found;
+        let Found {
+            descriptor,
+            manifest,
+            config,
+        } = found;
         if manifest.layers.len() != config.rootfs.diff_ids.len() {
             return Err(PipelineError::LayerCount {
                 image: descriptor.digest,
@@ -261,10 +321,20 @@ impl<'a> Images<'a> {
         let mut layers = Vec::with_capacity(manifest.layers.len());
         for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             let (descriptor, place) = (descriptor.clone(), place.clone());
-            layers.push(BaseLayer { diff_id: *diff_id, descriptor: descriptor.clone() });
-            origins.entry(*diff_id).or_insert(Origin { descriptor, place });
+            layers.push(BaseLayer {
+                diff_id: *diff_id,
+                descriptor: descriptor.clone(),
+            });
+            origins
+                .entry(*diff_id)
+                .or_insert(Origin { descriptor, place });
         }
-        Ok(ResolvedImage { reference, manifest: descriptor.digest, config, layers })
+        Ok(ResolvedImage {
+            reference,
+            manifest: descriptor.digest,
+            config,
+            layers,
+        })
     }
 }
 
@@ -290,7 +360,9 @@ impl ImageResolver for Images<'_> {
             asked
                 .into_iter()
                 .map(|thread| {
-                    thread.join().unwrap_or_else(|_| Err(PipelineError::Panicked.into()))
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(PipelineError::Panicked.into()))
                 })
                 .collect()
         })
@@ -325,7 +397,9 @@ fn docker_image(name: &str) -> Result<String, PipelineError> {
 fn split_layout(address: &str) -> Result<(PathBuf, Option<String>, Option<Digest>), PipelineError> {
     let (rest, digest) = match address.split_once('@') {
         Some((rest, digest)) => {
-            let wrong = |_| PipelineError::NotInLayout { address: address.to_owned() };
+            let wrong = |_| PipelineError::NotInLayout {
+                address: address.to_owned(),
+            };
             (rest, Some(digest.parse().map_err(wrong)?))
         }
         None => (address, None),
@@ -348,7 +422,9 @@ fn read_layout_file(layout: &Path, name: &str) -> Result<Vec<u8>, PipelineError>
     let path = layout.join(name);
     let read = || {
         let mut bytes = Vec::new();
-        std::fs::File::open(&path)?.take(MANIFEST_BYTES_MAX).read_to_end(&mut bytes)?;
+        std::fs::File::open(&path)?
+            .take(MANIFEST_BYTES_MAX)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     read().map_err(|source| PipelineError::LayoutRead { path, source })

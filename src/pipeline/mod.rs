@@ -32,8 +32,8 @@ use crate::event::Reporter;
 use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
-use crate::planner::op::Network;
 use crate::planner::explain;
+use crate::planner::op::Network;
 use request::{BuildRequest, ContextSpec, DockerfileSpec, Entitlement, RunOptions};
 use result::{BuildResult, Planned};
 use street::walk;
@@ -45,9 +45,15 @@ const SHM_BYTES: u64 = 64 << 20;
 /// Plans what was asked for: nothing is run, no layer is fetched.
 pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Planned, Failure> {
     walk(request, reporter, |street| {
-        let explain = request.explain.then(|| explain(&street.plan, street.caches));
+        let explain = request
+            .explain
+            .then(|| explain(&street.plan, street.caches));
         let explanations = explain.unwrap_or_default();
-        Ok(Planned { plan: street.plan, explanations, source: street.source })
+        Ok(Planned {
+            plan: street.plan,
+            explanations,
+            source: street.source,
+        })
     })
 }
 
@@ -124,7 +130,10 @@ fn options(request: &BuildRequest) -> Options {
     let hosts = run.add_hosts.iter().map(|(name, address)| {
         // Commands share the host's network, so its gateway to the host is the loopback.
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        HostsEntry { address, name: name.clone() }
+        HostsEntry {
+            address,
+            name: name.clone(),
+        }
     });
     let allows = |wanted: &Entitlement| request.allow.contains(wanted);
     Options {
@@ -138,7 +147,10 @@ fn options(request: &BuildRequest) -> Options {
         step_timeout: run.step_timeout,
         allow_network_host: allows(&Entitlement::NetworkHost),
         allow_insecure: allows(&Entitlement::SecurityInsecure),
-        allow_devices: request.allow.iter().any(|one| matches!(one, Entitlement::Device(_))),
+        allow_devices: request
+            .allow
+            .iter()
+            .any(|one| matches!(one, Entitlement::Device(_))),
         jobs: run.jobs,
         encoding: output::main_encoding(request),
     }
@@ -148,7 +160,11 @@ fn limits(run: &RunOptions) -> Limits {
     let ulimits = run.ulimits.iter();
     Limits {
         ulimits: ulimits
-            .map(|(name, soft, hard)| Ulimit { name: name.clone(), soft: *soft, hard: *hard })
+            .map(|(name, soft, hard)| Ulimit {
+                name: name.clone(),
+                soft: *soft,
+                hard: *hard,
+            })
             .collect(),
         memory_bytes: run.memory_bytes,
         cpus_milli: run.cpus_milli,
@@ -161,8 +177,9 @@ fn limits(run: &RunOptions) -> Limits {
 fn failure_text(failure: &Failure) -> String {
     match failure {
         Failure::Room(error) | Failure::Placed { cause: error, .. } => error.to_string(),
-        Failure::Diagnosed(list) => {
-            list.first().map(|first| first.message.clone()).unwrap_or_default()
-        }
+        Failure::Diagnosed(list) => list
+            .first()
+            .map(|first| first.message.clone())
+            .unwrap_or_default(),
     }
 }

@@ -70,10 +70,17 @@ pub(super) fn walk<T>(
         loaded.context.clone(),
         &request.named_contexts,
     );
-    let remotes = request.cache_from.iter().map(|spec| remotes::open(spec, &client)).collect();
+    let remotes = request
+        .cache_from
+        .iter()
+        .map(|spec| remotes::open(spec, &client))
+        .collect();
     let caches = Caches::new(&store, reporter, Remotes::new(remotes));
     let asked = plan_request(request, &loaded, &dockerfile)?;
-    let world = World { images: &images, contexts: &contexts };
+    let world = World {
+        images: &images,
+        contexts: &contexts,
+    };
     let graph = planner::graph(&asked, world);
     let context = loaded.context.as_deref();
     let found = checks::during_build(&asked, context, graph.as_ref().ok(), reporter);
@@ -98,7 +105,10 @@ pub(super) fn walk<T>(
 /// Parses and checks the Dockerfile; warnings are told once.
 fn read(loaded: &Loaded, reporter: &Reporter) -> Result<(Dockerfile, Vec<Diagnostic>), Failure> {
     let (dockerfile, mut findings) = parser::parse(&loaded.source);
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+    if findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+    {
         findings.retain(|finding| finding.severity == Severity::Error);
         return Err(Failure::Diagnosed(findings));
     }
@@ -130,7 +140,12 @@ pub(super) fn plan_request<'a>(
         run: RunDefaults {
             network: request.run.network,
             proxies: request.proxies.clone(),
-            hosts: request.run.add_hosts.iter().map(|(name, _)| name.clone()).collect(),
+            hosts: request
+                .run
+                .add_hosts
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
         },
     })
 }

@@ -9,7 +9,6 @@ mod source;
 
 pub use error::CopyError;
 
-
 use place::{Destination, Placed, Placer};
 use source::Sources;
 
@@ -35,7 +34,9 @@ pub fn selection(op: &CopyOp, view: &View) -> Result<SelectionDigest, CopyError>
     let excludes = excludes(op)?;
     let mut parts = Vec::new();
     for input in &op.inputs {
-        let CopyInput::Path(path) = input else { continue };
+        let CopyInput::Path(path) = input else {
+            continue;
+        };
         parts.extend_from_slice(&(path.len() as u64).to_le_bytes());
         parts.extend_from_slice(path.as_bytes());
         for named in source::named(view, 0, path, op.parents, excludes.as_ref())? {
@@ -54,7 +55,10 @@ fn excludes(op: &CopyOp) -> Result<Option<Ignore>, CopyError> {
     }
     Ignore::new(&op.excludes)
         .map(Some)
-        .map_err(|source| CopyError::Pattern { pattern: op.excludes.join(", "), source })
+        .map_err(|source| CopyError::Pattern {
+            pattern: op.excludes.join(", "),
+            source,
+        })
 }
 
 impl Executor<'_> {
@@ -67,7 +71,11 @@ impl Executor<'_> {
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
         let mut sources = Sources::gather(self, op)?;
-        let below = if op.link { None } else { Some(self.faces.view(base)?) };
+        let below = if op.link {
+            None
+        } else {
+            Some(self.faces.view(base)?)
+        };
         let owner = match (&op.chown, &below) {
             (None, _) => None,
             (Some(owner), Some(view)) => Some(self.owner(view, owner)?),
@@ -148,14 +156,19 @@ impl Executor<'_> {
         let placed = placer.finish();
         let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
         let contents = sources.contents(self, &placed)?;
-        let failed = |source| ExecuteError::Snapshot { name: "cache mount".to_owned(), source };
+        let failed = |source| ExecuteError::Snapshot {
+            name: "cache mount".to_owned(),
+            source,
+        };
         write_both(&entries, &contents, directory).map_err(failed)?;
         Ok(())
     }
 
     fn owner(&self, view: &View, owner: &str) -> Result<Owner, CopyError> {
-        resolve_owner(view, owner)
-            .map_err(|source| CopyError::Owner { owner: owner.to_owned(), source })
+        resolve_owner(view, owner).map_err(|source| CopyError::Owner {
+            owner: owner.to_owned(),
+            source,
+        })
     }
 
     /// Writes the layer of placed entries, unless a layer of the same entries is known.
@@ -175,15 +188,17 @@ impl Executor<'_> {
         }
         receipt.materials.push(material);
         let contents = sources.contents(self, placed)?;
-        let failed = |source| ExecuteError::Snapshot { name: step.name.clone(), source };
+        let failed = |source| ExecuteError::Snapshot {
+            name: step.name.clone(),
+            source,
+        };
         let draft = match self.needs_directory(step.id) {
             true => Some(self.input.store.draft_dir()?),
             false => None,
         };
         let (written, blob) = match (&draft, self.input.options.encoding) {
             (Some(draft), _) => {
-                let written =
-                    write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
+                let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
                 (written, None)
             }
             (None, encoding) => {
@@ -201,7 +216,15 @@ impl Executor<'_> {
                 let (digest, size) = writer.commit(blob)?;
                 let made_by = Some(encoder_name(encoding));
                 let compression = encoding.compression;
-                (written, Some(BlobForm { compression, digest, size, made_by }))
+                (
+                    written,
+                    Some(BlobForm {
+                        compression,
+                        digest,
+                        size,
+                        made_by,
+                    }),
+                )
             }
         };
         let diff_id = written.diff_id;
@@ -212,6 +235,9 @@ impl Executor<'_> {
         if let Some(draft) = draft {
             self.input.store.keep_dir(&diff_id, draft)?;
         }
-        Ok(Made::Layer { diff_id, size: written.size })
+        Ok(Made::Layer {
+            diff_id,
+            size: written.size,
+        })
     }
 }

@@ -67,7 +67,11 @@ impl<'a> Placer<'a> {
                 .path(),
             None => TreePath::clean(destination.path),
         };
-        Ok(Self { destination, resolved, placed: BTreeMap::new() })
+        Ok(Self {
+            destination,
+            resolved,
+            placed: BTreeMap::new(),
+        })
     }
 
     /// Makes the destination itself a directory: WORKDIR.
@@ -137,7 +141,13 @@ impl<'a> Placer<'a> {
                         if let Kind::Directory { opaque } = &mut entry.kind {
                             *opaque = false;
                         }
-                        ancestors.insert(path.clone(), Placed { entry, origin: None });
+                        ancestors.insert(
+                            path.clone(),
+                            Placed {
+                                entry,
+                                origin: None,
+                            },
+                        );
                     }
                     parent = path.parent();
                 }
@@ -149,7 +159,11 @@ impl<'a> Placer<'a> {
 
     /// Places what is in a directory.
     fn place_contents(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
-        for selected in source.select().iter().filter(|selected| !selected.name.is_root()) {
+        for selected in source
+            .select()
+            .iter()
+            .filter(|selected| !selected.name.is_root())
+        {
             self.place_entry(source.root, selected, target)?;
         }
         Ok(())
@@ -185,7 +199,9 @@ impl<'a> Placer<'a> {
         let mut entry = selected.entry.clone();
         let mut origin = None;
         if let Some(first) = &selected.same_as {
-            entry.kind = Kind::Hardlink { target: target.join(first) };
+            entry.kind = Kind::Hardlink {
+                target: target.join(first),
+            };
         } else if matches!(entry.kind, Kind::File { .. }) {
             origin = Some((root, entry.path.clone()));
         }
@@ -217,7 +233,8 @@ impl<'a> Placer<'a> {
     }
 
     fn make_parents(&mut self, path: &TreePath) -> Result<(), CopyError> {
-        path.parent().map_or(Ok(()), |parent| self.make_directories(&parent))
+        path.parent()
+            .map_or(Ok(()), |parent| self.make_directories(&parent))
     }
 
     /// Makes a directory and what leads to it: 0755, `--chown`'s owner, numeric `--chmod`.
@@ -235,7 +252,13 @@ impl<'a> Placer<'a> {
         if let Some(Chmod::Octal(mode)) = self.destination.chmod {
             entry.mode = *mode;
         }
-        self.placed.insert(path.clone(), Placed { entry, origin: None });
+        self.placed.insert(
+            path.clone(),
+            Placed {
+                entry,
+                origin: None,
+            },
+        );
         Ok(())
     }
 
@@ -251,6 +274,10 @@ impl<'a> Placer<'a> {
                 None => return Standing::Nothing,
             },
         };
-        if directory { Standing::Directory } else { Standing::Other }
+        if directory {
+            Standing::Directory
+        } else {
+            Standing::Other
+        }
     }
 }
