@@ -26,7 +26,7 @@ use crate::layer;
 use crate::pattern::Ignore;
 use crate::planner::graph::Step;
 use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
-use crate::tree::{Entry, Owner, Tree, View, resolve_owner, selection_digest};
+use crate::tree::{Owner, Tree, View, resolve_owner, selection_digest};
 
 /// The digest of all that an operation takes from a tree: what its definition key holds of a
 /// context, and what its content key holds of a stage.
