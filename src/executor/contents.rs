@@ -47,7 +47,11 @@ pub(crate) fn lower_options<'a>(
     lowers: &'a [std::path::PathBuf],
 ) -> ApplyOptions<'a> {
     ApplyOptions {
-        overlay: if in_user_namespace() { OverlayXattr::User } else { OverlayXattr::Trusted },
+        overlay: if in_user_namespace() {
+            OverlayXattr::User
+        } else {
+            OverlayXattr::Trusted
+        },
         lowers,
         lower_view,
         ownership: Ownership::Real,
@@ -105,13 +109,17 @@ pub(crate) fn write_directory(
 pub(crate) fn open_archive<'a>(
     bytes: impl Read + Send + 'a,
 ) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
-    let Ok(mut plain) = layer::decompress(bytes) else { return Ok(None) };
+    let Ok(mut plain) = layer::decompress(bytes) else {
+        return Ok(None);
+    };
     let mut header = Vec::with_capacity(512);
     // Damaged compressed data is no archive either: it is copied as it is.
     if (&mut plain).take(512).read_to_end(&mut header).is_err() {
         return Ok(None);
     }
-    if Format::detect(&header) != Some(Format::Tar) {
+    // A tar without any entry is no archive to BuildKit.
+    let is_empty = header.iter().all(|byte| *byte == 0);
+    if is_empty || Format::detect(&header) != Some(Format::Tar) {
         return Ok(None);
     }
     Ok(Some(Box::new(io::Cursor::new(header).chain(plain))))

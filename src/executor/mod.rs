@@ -41,8 +41,8 @@ use crate::diagnostic::Span;
 use crate::event::{Reporter, Vertex};
 use crate::failure::Failure;
 use crate::layer::Encoding;
-use crate::planner::graph::StepId;
 use crate::planner::Plan;
+use crate::planner::graph::StepId;
 use encode::Encoders;
 use faces::Faces;
 use roots::Roots;
@@ -124,7 +124,10 @@ pub struct FailedStep {
 impl FailedStep {
     /// A failure of the run as a whole.
     fn nowhere(error: ExecuteError) -> Self {
-        Self { span: None, failure: error.into() }
+        Self {
+            span: None,
+            failure: error.into(),
+        }
     }
 }
 

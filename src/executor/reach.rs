@@ -10,8 +10,8 @@ use super::error::ExecuteError;
 use crate::cache::{BlobForm, Record};
 use crate::digest::DiffId;
 use crate::failure::Failure;
-use crate::planner::graph::StepId;
 use crate::layer::{Encoding, Flatten, LayerError, Limits, Ownership};
+use crate::planner::graph::StepId;
 use crate::tree::TreePath;
 
 impl Executor<'_> {
@@ -46,7 +46,10 @@ impl Executor<'_> {
     /// Lays the merged file system of layers out below a directory, beside what is there, owned by
     /// whoever runs this.
     pub fn extract(&self, layers: &[DiffId], directory: &Path) -> Result<(), Failure> {
-        let failed = |source| ExecuteError::MountFiles { path: directory.to_owned(), source };
+        let failed = |source| ExecuteError::MountFiles {
+            path: directory.to_owned(),
+            source,
+        };
         let draft = tempfile::Builder::new()
             .prefix(".builder-")
             .tempdir_in(directory)
@@ -69,15 +72,29 @@ impl Executor<'_> {
         let mut open = |number: usize| {
             self.faces.any_tar(layers[number]).map_err(|cause| {
                 failure = Some(cause);
-                LayerError::Read { source: io::ErrorKind::Other.into() }
+                LayerError::Read {
+                    source: io::ErrorKind::Other.into(),
+                }
             })
         };
-        let result = write(Flatten { view: &view, open: &mut open, limits: Limits::default() });
+        let result = write(Flatten {
+            view: &view,
+            open: &mut open,
+            limits: Limits::default(),
+        });
         match (failure, result) {
             (Some(cause), _) => Err(cause),
             (None, Err(source)) => {
-                let diff_id = layers.last().copied().unwrap_or(DiffId(crate::digest::Digest::of(b"")));
-                Err(ExecuteError::Layer { action: "flatten", diff_id, source }.into())
+                let diff_id = layers
+                    .last()
+                    .copied()
+                    .unwrap_or(DiffId(crate::digest::Digest::of(b"")));
+                Err(ExecuteError::Layer {
+                    action: "flatten",
+                    diff_id,
+                    source,
+                }
+                .into())
             }
             (None, Ok(())) => Ok(()),
         }

@@ -15,7 +15,7 @@ use super::street::Street;
 use super::supplies::Outside;
 use crate::cache::remote::{BlobSource, CacheMode, RemoteError, RemoteKind, RemoteSpec};
 use crate::cache::{BlobForm, Record, Store, StoreError};
-use crate::digest::{Digest, DiffId};
+use crate::digest::{DiffId, Digest};
 use crate::event::{Activity, Outcome};
 use crate::executor::{Executor, Supplies};
 use crate::failure::Failure;
@@ -43,7 +43,12 @@ pub(super) fn share(
             RemoteKind::Local { .. } => "exporting cache to client directory".to_owned(),
         };
         let activity = street.reporter.start(title);
-        let sharing = Sharing { street, outside, executor, spec };
+        let sharing = Sharing {
+            street,
+            outside,
+            executor,
+            spec,
+        };
         match sharing.run(&activity) {
             Ok(()) => activity.finish(Outcome::Done),
             Err(failure) => {
@@ -52,7 +57,9 @@ pub(super) fn share(
                 if !spec.ignore_error {
                     return Err(failure);
                 }
-                street.reporter.notice(format!("cache not exported: {text}"));
+                street
+                    .reporter
+                    .notice(format!("cache not exported: {text}"));
             }
         }
     }
@@ -74,11 +81,18 @@ impl Sharing<'_, '_> {
         records.extend(self.base_trees()?);
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         let layers = self.layers(&records);
-        let blobs = Blobs { store: self.street.store, outside: self.outside, layers };
+        let blobs = Blobs {
+            store: self.street.store,
+            outside: self.outside,
+            layers,
+        };
         let work = || {
             while let Some(record) = records.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Err(error) = remote.publish(record, &blobs) {
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    failure
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .get_or_insert(error);
                     next.store(records.len(), Ordering::Relaxed);
                 }
             }
@@ -110,7 +124,10 @@ impl Sharing<'_, '_> {
                         form
                     }
                 };
-                records.push(Record { blobs: vec![form], ..record });
+                records.push(Record {
+                    blobs: vec![form],
+                    ..record
+                });
             }
         }
         Ok(records)
@@ -123,7 +140,10 @@ impl Sharing<'_, '_> {
             Verdict::Cached(record) => Some((**record).clone()),
             _ => None,
         };
-        cached.into_iter().chain(self.executor.records_of(step.id)).collect()
+        cached
+            .into_iter()
+            .chain(self.executor.records_of(step.id))
+            .collect()
     }
 
     /// Steps whose results are shared: those of the final images, or all that were looked at.
@@ -160,10 +180,17 @@ impl Sharing<'_, '_> {
         for step in &self.street.plan.graph.steps {
             let Op::Image(image) = &step.op else { continue };
             for layer in &image.layers {
-                let Some(tree) = store.tree(&layer.diff_id) else { continue };
+                let Some(tree) = store.tree(&layer.diff_id) else {
+                    continue;
+                };
                 let (digest, size) = store.put_blob(&tree)?;
                 let compression = Compression::Uncompressed;
-                let form = BlobForm { compression, digest, size, made_by: None };
+                let form = BlobForm {
+                    compression,
+                    digest,
+                    size,
+                    made_by: None,
+                };
                 records.push(Record::of_tree(layer.diff_id, TREE_FORMAT, 0, form));
             }
         }
@@ -172,9 +199,7 @@ impl Sharing<'_, '_> {
 
     fn encoding(&self) -> Encoding {
         match (self.spec.compression, self.spec.compression_level) {
-            (Some(compression), Some(level)) => {
-                Encoding::with_level(compression, i64::from(level))
-            }
+            (Some(compression), Some(level)) => Encoding::with_level(compression, i64::from(level)),
             (Some(compression), None) => Encoding::usual(compression),
             (None, _) => encoding_of(self.street.request),
         }
@@ -183,7 +208,11 @@ impl Sharing<'_, '_> {
     fn layers(&self, records: &[Record]) -> BTreeMap<Digest, DiffId> {
         let forms = |record: &Record| {
             let diff_id = record.diff_id;
-            record.blobs.iter().map(move |form| (form.digest, diff_id)).collect::<Vec<_>>()
+            record
+                .blobs
+                .iter()
+                .map(move |form| (form.digest, diff_id))
+                .collect::<Vec<_>>()
         };
         records.iter().flat_map(forms).collect()
     }
@@ -201,10 +230,15 @@ impl BlobSource for Blobs<'_> {
         if self.store.has_blob(&form.digest) {
             return Ok(Box::new(self.store.open_blob(&form.digest, form.size)?));
         }
-        let stream = self.layers.get(&form.digest).map(|diff_id| self.outside.layer(diff_id));
+        let stream = self
+            .layers
+            .get(&form.digest)
+            .map(|diff_id| self.outside.layer(diff_id));
         match stream {
             Some(Ok(Some(stream))) if stream.form.digest == form.digest => Ok(stream.bytes),
-            _ => Err(StoreError::Missing { digest: form.digest }),
+            _ => Err(StoreError::Missing {
+                digest: form.digest,
+            }),
         }
     }
 }

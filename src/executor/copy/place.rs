@@ -11,13 +11,23 @@ use crate::clock::Epoch;
 use crate::planner::op::Chmod;
 use crate::tree::{Entry, Follow, Kind, Selected, TreePath, View};
 
-/// An entry of the new layer and the source that holds its content.
+/// The source that holds the content of a file: the number of its tree and the path in it.
+pub(crate) type Origin = (usize, TreePath);
+
+/// An entry of the new layer and where its content is.
 #[derive(Clone, Debug)]
-pub(crate) struct Placed {
-    /// The entry at its destination.
-    pub(crate) entry: Entry,
-    /// For files: the number of the source root and the path in it.
-    pub(crate) origin: Option<(usize, TreePath)>,
+struct Placed {
+    entry: Entry,
+    origin: Option<Origin>,
+}
+
+/// The new layer: its entries in tree order, and for each where its content is.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// The entries.
+    pub(crate) entries: Vec<Entry>,
+    /// As many as there are entries; only files have one.
+    pub(crate) origins: Vec<Option<Origin>>,
 }
 
 /// Where files go and what they become.
@@ -67,7 +77,11 @@ impl<'a> Placer<'a> {
                 .path(),
             None => TreePath::clean(destination.path),
         };
-        Ok(Self { destination, resolved, placed: BTreeMap::new() })
+        Ok(Self {
+            destination,
+            resolved,
+            placed: BTreeMap::new(),
+        })
     }
 
     /// Makes the destination itself a directory: WORKDIR.
@@ -122,7 +136,7 @@ impl<'a> Placer<'a> {
 
     /// The entries in tree order, with the existing directories that lead to them: an extractor
     /// that unpacks the layer apart from its base would otherwise invent their modes.
-    pub(crate) fn finish(mut self) -> Vec<Placed> {
+    pub(crate) fn finish(mut self) -> Layout {
         let mut ancestors = BTreeMap::new();
         if let Some(base) = self.destination.base {
             for path in self.placed.keys() {
@@ -137,19 +151,34 @@ impl<'a> Placer<'a> {
                         if let Kind::Directory { opaque } = &mut entry.kind {
                             *opaque = false;
                         }
-                        ancestors.insert(path.clone(), Placed { entry, origin: None });
+                        ancestors.insert(
+                            path.clone(),
+                            Placed {
+                                entry,
+                                origin: None,
+                            },
+                        );
                     }
                     parent = path.parent();
                 }
             }
         }
         self.placed.append(&mut ancestors);
-        self.placed.into_values().collect()
+        let mut layout = Layout::default();
+        for placed in self.placed.into_values() {
+            layout.entries.push(placed.entry);
+            layout.origins.push(placed.origin);
+        }
+        layout
     }
 
     /// Places what is in a directory.
     fn place_contents(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
-        for selected in source.select().iter().filter(|selected| !selected.name.is_root()) {
+        for selected in source
+            .select()
+            .iter()
+            .filter(|selected| !selected.name.is_root())
+        {
             self.place_entry(source.root, selected, target)?;
         }
         Ok(())
@@ -185,7 +214,9 @@ impl<'a> Placer<'a> {
         let mut entry = selected.entry.clone();
         let mut origin = None;
         if let Some(first) = &selected.same_as {
-            entry.kind = Kind::Hardlink { target: target.join(first) };
+            entry.kind = Kind::Hardlink {
+                target: target.join(first),
+            };
         } else if matches!(entry.kind, Kind::File { .. }) {
             origin = Some((root, entry.path.clone()));
         }
@@ -217,7 +248,8 @@ impl<'a> Placer<'a> {
     }
 
     fn make_parents(&mut self, path: &TreePath) -> Result<(), CopyError> {
-        path.parent().map_or(Ok(()), |parent| self.make_directories(&parent))
+        path.parent()
+            .map_or(Ok(()), |parent| self.make_directories(&parent))
     }
 
     /// Makes a directory and what leads to it: 0755, `--chown`'s owner, numeric `--chmod`.
@@ -235,7 +267,13 @@ impl<'a> Placer<'a> {
         if let Some(Chmod::Octal(mode)) = self.destination.chmod {
             entry.mode = *mode;
         }
-        self.placed.insert(path.clone(), Placed { entry, origin: None });
+        self.placed.insert(
+            path.clone(),
+            Placed {
+                entry,
+                origin: None,
+            },
+        );
         Ok(())
     }
 
@@ -251,6 +289,10 @@ impl<'a> Placer<'a> {
                 None => return Standing::Nothing,
             },
         };
-        if directory { Standing::Directory } else { Standing::Other }
+        if directory {
+            Standing::Directory
+        } else {
+            Standing::Other
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Upper directories of real overlays, where they can be mounted, and ones made by hand.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,13 +151,13 @@ fn listing(root: &Path) -> BTreeMap<PathBuf, String> {
             meta.mtime()
         );
         if meta.is_file() {
-            line.push_str(&format!(" {:?}", std::fs::read(entry.path()).unwrap()));
+            write!(line, " {:?}", std::fs::read(entry.path()).unwrap()).unwrap();
             if meta.nlink() > 1 {
                 let first = inodes.entry(meta.ino()).or_insert_with(|| path.clone());
-                line.push_str(&format!(" {}", first.display()));
+                write!(line, " {}", first.display()).unwrap();
             }
         } else if meta.is_symlink() {
-            line.push_str(&format!(" {:?}", std::fs::read_link(entry.path()).unwrap()));
+            write!(line, " {:?}", std::fs::read_link(entry.path()).unwrap()).unwrap();
         }
         lines.insert(path, line);
     }
