@@ -16,6 +16,7 @@ mod cache;
 mod copy;
 mod examples;
 mod image;
+mod ladder;
 mod language;
 mod sandbox;
 mod sandbox_life;
