@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::sandbox::in_user_namespace;
+use super::sandbox::{has_single_id, in_user_namespace};
 use super::supplies::Files;
 use crate::clock::Epoch;
 use crate::context::archive::Format;
@@ -54,7 +54,11 @@ pub(crate) fn lower_options<'a>(
         },
         lowers,
         lower_view,
-        ownership: Ownership::Real,
+        ownership: if has_single_id() {
+            Ownership::Noted
+        } else {
+            Ownership::Real
+        },
         clamp: None,
         limits: Limits::default(),
     }
