@@ -41,6 +41,14 @@ impl DirectoryRoot {
         self.draft.fs()
     }
 
+    /// What its inodes are now.
+    pub(crate) fn take_listing(&mut self) -> Result<Listing, ExecuteError> {
+        match self.listing.take() {
+            Some(listing) => Ok(listing),
+            None => Ok(snapshot::survey(self.path())?),
+        }
+    }
+
     /// A directory beside it, on the same file system.
     pub(crate) fn draft(&self) -> &DirDraft {
         &self.draft
@@ -124,13 +132,6 @@ impl Executor<'_> {
         Ok(true)
     }
 
-    /// The listing of a root, made if it is not there.
-    pub(crate) fn listing(&self, root: &mut DirectoryRoot) -> Result<Listing, ExecuteError> {
-        match root.listing.take() {
-            Some(listing) => Ok(listing),
-            None => Ok(snapshot::survey(root.path())?),
-        }
-    }
 }
 
 /// Whether a layer hides nothing of those below: what COPY and WORKDIR make.

@@ -66,7 +66,7 @@ impl Executor<'_> {
     ) -> Result<Made, Failure> {
         let lowers = self.faces.lowers(base)?;
         let mounts = Mounts::lay_out(self, run)?;
-        let draft = self.input.store.draft_dir()?;
+        let draft = self.faces.draft()?;
         let spec = self.spec(run, &mounts, lowers.clone(), &draft)?;
         let maker = self.run_command(run, &spec, activity)?;
         drop(mounts);
@@ -91,7 +91,7 @@ impl Executor<'_> {
     ) -> Result<Made, Failure> {
         let mounts = Mounts::lay_out(self, run)?;
         let mut root = self.root(base)?;
-        let before = self.listing(&mut root)?;
+        let before = root.take_listing()?;
         before.settle();
         let spec = self.spec(run, &mounts, Vec::new(), root.draft())?;
         self.run_command(run, &spec, activity)?;

@@ -199,7 +199,7 @@ impl Executor<'_> {
             source,
         };
         let draft = match self.needs_directory(step.id) {
-            true => Some(self.input.store.draft_dir()?),
+            true => Some(self.faces.draft()?),
             false => None,
         };
         let (written, blob) = match (&draft, self.input.options.encoding) {

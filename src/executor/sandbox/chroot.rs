@@ -113,7 +113,7 @@ fn refuse(spec: &SandboxSpec) -> Result<(), SandboxError> {
 
 /// /dev, /sys, /proc, the generated files and the step's own mounts; the directory for /proc.
 fn furnish(job: &Job, places: &mut Places<'_>) -> Result<OwnedFd, SandboxError> {
-    places.keep_directory("/dev", |dev| places::fill_dev(dev))?;
+    places.keep_directory("/dev", places::fill_dev)?;
     places.keep_directory("/sys", |_| Ok(()))?;
     let proc = places.keep_directory("/proc", |proc| {
         procfs::fill(proc).map_err(|errno| SandboxError::Protect {

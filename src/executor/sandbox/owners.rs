@@ -31,6 +31,7 @@ pub(super) fn serve(listener: BorrowedFd<'_>, identity: (u32, u32)) {
     let _ = supervise::answer(listener, &call, answer);
 }
 
+#[expect(clippy::host_endian_bytes, reason = "a process's memory is in the host's order")]
 fn reply(
     listener: BorrowedFd<'_>,
     call: &Call,
@@ -144,7 +145,7 @@ fn low(argument: u64) -> u32 {
 
 /// An argument that is a descriptor, or `AT_FDCWD`.
 fn descriptor(argument: u64) -> i32 {
-    i32::from_ne_bytes(low(argument).to_ne_bytes())
+    low(argument).cast_signed()
 }
 
 /// The file of a call with a directory, a path and flags.

@@ -188,7 +188,7 @@ impl<'root> Places<'root> {
                 what: format!("a mount of a socket on `{}`", bind.target),
             });
         }
-        if bind.source.trim_matches('/') != "" {
+        if !bind.source.trim_matches('/').is_empty() {
             return self.copied(&bind.target, &open_directory(&bind.host)?, &bind.source);
         }
         let (Some(parent), Some(name)) = (bind.host.parent(), bind.host.file_name()) else {

@@ -118,26 +118,25 @@ impl Supervisor<'_> {
         }
         let is_read = (flags & OFlags::RWMODE) == OFlags::RDONLY;
         match wanted {
-            Wanted::Top | Wanted::Caller { .. } => GO_ON,
             Wanted::File { writable: false, .. } | Wanted::Machine(_) if !is_read => {
                 Errno::ACCESS.into()
             }
             Wanted::Machine(path) => reply(open_machine(path)),
-            Wanted::File { who, path, .. } => match self.directory(call, *who) {
+            Wanted::File { who, path, .. } => match directory(call, *who) {
                 Some(directory) => reply(open_plain(&format!("{directory}/{path}"), flags)),
                 None => Errno::NOENT.into(),
             },
-            Wanted::Link { who, path } => match self.directory(call, *who) {
+            Wanted::Link { who, path } => match directory(call, *who) {
                 Some(directory) => reply(open_link(&format!("{directory}/{path}"), flags)),
                 None => Errno::NOENT.into(),
             },
             Wanted::Descriptors(who) if self.fenced && is_read => {
-                match self.directory(call, *who) {
+                match directory(call, *who) {
                     Some(directory) => reply(open_plain(&format!("{directory}/fd"), flags)),
                     None => Errno::NOENT.into(),
                 }
             }
-            Wanted::Descriptors(_) => GO_ON,
+            Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => GO_ON,
         }
     }
 
@@ -153,7 +152,7 @@ impl Supervisor<'_> {
                 })
             }
             Wanted::Link { who, path } => {
-                let link = format!("{}/{path}", self.directory(call, *who)?);
+                let link = format!("{}/{path}", directory(call, *who)?);
                 let target = rustix::fs::readlink(link, Vec::new()).ok()?.into_bytes();
                 let own = format!("/proc/self/fd/{}", self.root.as_raw_fd());
                 let root = rustix::fs::readlink(own, Vec::new()).ok()?.into_bytes();
@@ -164,15 +163,6 @@ impl Supervisor<'_> {
                 })
             }
             _ => None,
-        }
-    }
-
-    /// The directory of a process of the command.
-    fn directory(&self, call: &Call, who: Who) -> Option<String> {
-        match who {
-            Who::Caller => Some(format!("/proc/{}", call.thread)),
-            Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
-            Who::Process(_) => None,
         }
     }
 
@@ -192,6 +182,15 @@ impl Supervisor<'_> {
             // Most are there already.
             let _ = procfs::fill_process(self.proc.as_fd(), &process.to_string());
         }
+    }
+}
+
+/// The directory of a process of the command.
+fn directory(call: &Call, who: Who) -> Option<String> {
+    match who {
+        Who::Caller => Some(format!("/proc/{}", call.thread)),
+        Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
+        Who::Process(_) => None,
     }
 }
 
@@ -294,6 +293,7 @@ fn question(call: &Call) -> Option<Question> {
     Some(Question::Open { path, flags })
 }
 
+#[expect(clippy::host_endian_bytes, reason = "a process's memory is in the host's order")]
 /// The flags of a call that opens; `None` if it resolves its path in a way of its own.
 fn open_flags(call: &Call) -> Option<OFlags> {
     let asked = Asked::HERE;

@@ -339,11 +339,6 @@ impl Walk<'_> {
                 opaque: merges && (here.opaque || extended.opaque),
             });
         }
-        // What the driver brought up without a change (the way to a change, a file opened for
-        // writing) has the very time of below, however new that is: it is no change.
-        let is_time_kept = below
-            .as_ref()
-            .is_some_and(|(below, _)| same_time(&state, below));
         let made_by = self.options.maker.filter(|_| !extended.copied_up);
         let on_disk = (state.stx_uid, state.stx_gid);
         let owner = extended.owner.or(made_by).unwrap_or(on_disk);
@@ -355,18 +350,12 @@ impl Walk<'_> {
             mtime: state.stx_mtime.tv_sec,
             image: &extended.image,
         };
-        if !is_time_kept {
-            side.mtime = side.mtime.min(self.options.epoch.0);
+        let epoch = self.options.epoch;
+        let unchanged = compare_time(&mut side, below, epoch).map_err(failed)?;
+        if !unchanged {
+            side.mtime = clamp((directory, name), &state, epoch, &path)?;
         }
-        let unchanged = match below {
-            Some((state, lower)) => is_same(&side, state, lower).map_err(failed)?,
-            None => false,
-        };
-        let mtime = if unchanged && is_time_kept {
-            side.mtime
-        } else {
-            clamp((directory, name), &state, self.options.epoch, &path)?
-        };
+        let mtime = side.mtime;
         let entry = Entry {
             kind: kind_of(directory, name, &state).map_err(failed)?,
             path,
@@ -396,6 +385,30 @@ impl Walk<'_> {
             inode: has_names.then_some((device.0, device.1, state.stx_ino)),
         }
     }
+}
+
+/// Compares with what is below. What the driver brought up without a change (the way to a change, a
+/// file opened for writing) has the very time of below, however new that is: it is no change.
+fn compare_time(
+    side: &mut Side<'_>,
+    below: Option<(Statx, BorrowedFd<'_>)>,
+    epoch: Epoch,
+) -> io::Result<bool> {
+    let Some((state, lower)) = below else {
+        return Ok(false);
+    };
+    if same_time(&side.state, &state) {
+        return is_same(side, state, lower);
+    }
+    let time = side.state.stx_mtime;
+    side.mtime = time.tv_sec.min(epoch.0);
+    let is_same = is_same(side, state, lower)?;
+    // Written anew with a time that the clamp makes equal: on disk, too.
+    if is_same && (side.mtime, 0) != (time.tv_sec, time.tv_nsec) {
+        let path = TreePath::root();
+        clamp((side.directory, side.name), &side.state, epoch, &path).map_err(io::Error::other)?;
+    }
+    Ok(is_same)
 }
 
 /// Whether two states have the same modification time, fractions included.

@@ -74,12 +74,13 @@ impl Listing {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
 
-    fn stamp(&self, names: Option<&Names>, name: &CStr) -> Option<Stamp> {
-        let names = names?;
-        let found = names.binary_search_by(|(known, _)| known.as_c_str().cmp(name));
-        found.ok().map(|position| names[position].1)
-    }
+/// The stamp of a name in a directory.
+fn stamp(names: Option<&Names>, name: &CStr) -> Option<Stamp> {
+    let names = names?;
+    let found = names.binary_search_by(|(known, _)| known.as_c_str().cmp(name));
+    found.ok().map(|position| names[position].1)
 }
 
 /// Lists a tree. Costs one system call a name, on all processors.
@@ -198,7 +199,7 @@ impl Since<'_> {
         seen: &mut Vec<Seen>,
     ) -> Result<Stamp, SnapshotError> {
         let now = Stamp::of(state);
-        let before = self.before.stamp(self.before.directories.get(parent), name);
+        let before = stamp(self.before.directories.get(parent), name);
         if before == Some(now) {
             return Ok(now);
         }
