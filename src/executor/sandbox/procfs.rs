@@ -1,7 +1,7 @@
 //! The /proc of a command that has none mounted: which paths the supervisor serves, and what an
 //! ordinary directory has in its place.
 //!
-//! The directory holds empty files of the usual names, so that names exist and can be listed;
+//! The directory holds empty files of the most usual names, so that they exist and can be listed;
 //! opening one is a call that the supervisor answers with the kernel's own file.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -200,6 +200,22 @@ fn is_number(name: &str) -> bool {
     !name.is_empty() && name.len() <= 10 && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// What is there for those who look whether it is: as little as that takes, since making and
+/// removing names costs more than most commands.
+const NAMES_OF_MACHINE: [&str; 7] = [
+    "cpuinfo",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "uptime",
+    "version",
+];
+/// The same for a process.
+const NAMES_OF_PROCESS: [&str; 9] = [
+    "cgroup", "cmdline", "comm", "environ", "exe", "maps", "mounts", "stat", "status",
+];
+
 /// The one empty file: all others are names of it, since inodes are what files cost.
 const EMPTY: &str = "version";
 
@@ -207,11 +223,10 @@ const EMPTY: &str = "version";
 pub(super) fn fill(proc: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     drop(rustix::fs::openat(proc, EMPTY, flags, Mode::from(0o444))?);
-    for name in OF_MACHINE.into_iter().filter(|name| *name != EMPTY) {
+    for name in NAMES_OF_MACHINE.into_iter().filter(|name| *name != EMPTY) {
         empty_file(proc, (proc, name))?;
     }
     rustix::fs::symlinkat("self/mounts", proc, "mounts")?;
-    rustix::fs::symlinkat("self/net", proc, "net")?;
     rustix::fs::mkdirat(proc, "sys", Mode::from(0o555))?;
     fill_process(proc, "self")?;
     rustix::fs::symlinkat("self", proc, "thread-self")
@@ -222,12 +237,10 @@ pub(super) fn fill_process(proc: BorrowedFd<'_>, name: &str) -> Result<(), Errno
     rustix::fs::mkdirat(proc, name, Mode::from(0o555))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let process = rustix::fs::openat(proc, name, flags, Mode::empty())?;
-    for name in OF_PROCESS.iter().chain(&["cwd", "exe", "root"]) {
+    for name in NAMES_OF_PROCESS {
         empty_file(proc, (process.as_fd(), name))?;
     }
-    for name in ["fd", "net", "task"] {
-        rustix::fs::mkdirat(&process, name, Mode::from(0o555))?;
-    }
+    rustix::fs::mkdirat(&process, "fd", Mode::from(0o555))?;
     for number in ["fd/0", "fd/1", "fd/2"] {
         empty_file(proc, (process.as_fd(), number))?;
     }
