@@ -83,7 +83,11 @@ impl Failure {
     #[must_use]
     pub fn at(self, source: &Arc<SourceFile>, span: Span) -> Self {
         match self {
-            Self::Room(cause) => Self::Placed { source: Arc::clone(source), span, cause },
+            Self::Room(cause) => Self::Placed {
+                source: Arc::clone(source),
+                span,
+                cause,
+            },
             placed => placed,
         }
     }

@@ -10,6 +10,7 @@ use crate::event::Reporter;
 use crate::executor::sandbox::Rung;
 use crate::executor::sandbox::rung::{self, Again, Ladder};
 use crate::failure::Failure;
+use crate::pipeline::Need;
 use crate::sys::signal;
 
 /// The running program, for children.
@@ -47,11 +48,16 @@ impl<'a> Passage<'a> {
 
     /// Goes to the rung. An error if there is none, or if everything was done elsewhere: then
     /// [`Passage::done_elsewhere`] has the exit code.
-    pub(super) fn enter(&self, reporter: &Reporter) -> Result<(), Failure> {
+    pub(super) fn enter(&self, need: Need, reporter: &Reporter) -> Result<(), Failure> {
         let rung = match self.environment.rung {
             Some(rung) => rung,
             None => self.choose()?,
         };
+        match (rung, need) {
+            (Rung::None, Need::Commands) => return Err(CliError::NoRung.into()),
+            (Rung::None, Need::Files) => return Ok(()),
+            _ => {}
+        }
         if self.may_leave() {
             let again = Again::this(std::env::args_os().collect::<Vec<OsString>>());
             // It waits in the main thread and passes signals on to the other process.
@@ -61,12 +67,9 @@ impl<'a> Passage<'a> {
                 return Err(CliError::DoneElsewhere.into());
             }
         }
-        let remedy = if rung == Rung::None {
-            "; `builder doctor` tells how to get it"
-        } else {
-            ""
-        };
-        reporter.notice(format!("isolation: {}{remedy}", rung.describe()));
+        if need == Need::Commands {
+            reporter.notice(format!("isolation: {}", rung.describe()));
+        }
         Ok(())
     }
 

@@ -41,7 +41,11 @@ impl Cell {
     }
 
     fn with(frozen: Option<PathBuf>, state: State) -> Arc<Self> {
-        Arc::new(Self { frozen, state: Mutex::new(state), settled: Condvar::new() })
+        Arc::new(Self {
+            frozen,
+            state: Mutex::new(state),
+            settled: Condvar::new(),
+        })
     }
 
     /// The directory that a RUN left.
@@ -57,7 +61,10 @@ impl Cell {
                 State::Known(diff_id) => return Ok(diff_id),
                 State::Lost => return Err(Lost),
                 State::Pending => {
-                    state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state = self
+                        .settled
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }

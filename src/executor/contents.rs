@@ -47,7 +47,11 @@ pub(crate) fn lower_options<'a>(
     lowers: &'a [std::path::PathBuf],
 ) -> ApplyOptions<'a> {
     ApplyOptions {
-        overlay: if in_user_namespace() { OverlayXattr::User } else { OverlayXattr::Trusted },
+        overlay: if in_user_namespace() {
+            OverlayXattr::User
+        } else {
+            OverlayXattr::Trusted
+        },
         lowers,
         lower_view,
         ownership: Ownership::Real,
@@ -105,7 +109,9 @@ pub(crate) fn write_directory(
 pub(crate) fn open_archive<'a>(
     bytes: impl Read + Send + 'a,
 ) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
-    let Ok(mut plain) = layer::decompress(bytes) else { return Ok(None) };
+    let Ok(mut plain) = layer::decompress(bytes) else {
+        return Ok(None);
+    };
     let mut header = Vec::with_capacity(512);
     // Damaged compressed data is no archive either: it is copied as it is.
     if (&mut plain).take(512).read_to_end(&mut header).is_err() {

@@ -39,7 +39,11 @@ mod tests {
     fn an_emulator_counts_only_if_it_is_enabled() {
         let registry = tempfile::tempdir().unwrap();
         assert!(!is_registered("arm64", registry.path()));
-        std::fs::write(registry.path().join("qemu-aarch64"), "enabled\ninterpreter x\n").unwrap();
+        std::fs::write(
+            registry.path().join("qemu-aarch64"),
+            "enabled\ninterpreter x\n",
+        )
+        .unwrap();
         assert!(is_registered("arm64", registry.path()));
         std::fs::write(registry.path().join("qemu-aarch64"), "disabled\n").unwrap();
         assert!(!is_registered("arm64", registry.path()));

@@ -46,7 +46,10 @@ impl Encoders {
             if queue.closed {
                 return None;
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -57,9 +60,15 @@ impl Executor<'_> {
     pub(crate) fn encode_queued(&self) -> Result<(), Failure> {
         let mut seen = BTreeSet::new();
         while let Some(chain) = self.encoders.next() {
-            let Some(cell) = chain.cells().last() else { continue };
-            let Ok(diff_id) = cell.diff_id() else { continue };
-            let Some(encoding) = self.input.options.encoding else { continue };
+            let Some(cell) = chain.cells().last() else {
+                continue;
+            };
+            let Ok(diff_id) = cell.diff_id() else {
+                continue;
+            };
+            let Some(encoding) = self.input.options.encoding else {
+                continue;
+            };
             if seen.insert(diff_id) && !self.input.cancel.is_cancelled() {
                 self.faces.blob(diff_id, encoding)?;
             }

@@ -13,11 +13,11 @@ use crate::cache::{Key, Record};
 use crate::digest::DiffId;
 use crate::event::Activity;
 use crate::failure::{Failure, Kind};
+use crate::planner::PlannedStep;
+use crate::planner::Verdict;
 use crate::planner::graph::{Step, StepId};
 use crate::planner::key;
 use crate::planner::op::Op;
-use crate::planner::PlannedStep;
-use crate::planner::Verdict;
 
 /// Steps at once if nobody says: more are waiting for a network or a sleep than for a processor.
 const JOBS_MAX: usize = 64;
@@ -31,13 +31,20 @@ impl<'a> Executor<'a> {
         let agenda = Agenda::new(input.plan);
         Self {
             agenda,
-            faces: Faces::new(input.store, input.supplies),
+            faces: Faces::new(input.store, input.supplies, input.reporter),
             writers: Writers::new(),
             encoders: Encoders::default(),
-            outputs: input.plan.graph.steps.iter().map(|_| OnceLock::new()).collect(),
+            outputs: input
+                .plan
+                .graph
+                .steps
+                .iter()
+                .map(|_| OnceLock::new())
+                .collect(),
             vertexes: Mutex::default(),
             failures: Mutex::default(),
             told: Mutex::default(),
+            made: Mutex::default(),
             input,
         }
     }
@@ -45,7 +52,19 @@ impl<'a> Executor<'a> {
     /// Whether anything has to be made: if not, no sandbox and no thread is needed.
     pub fn has_work(&self) -> bool {
         let steps = &self.input.plan.graph.steps;
-        steps.iter().any(|step| self.agenda.needs(step.id) && !self.is_free(step))
+        steps
+            .iter()
+            .any(|step| self.agenda.needs(step.id) && !self.is_free(step))
+    }
+
+    /// Whether a command has to be run.
+    pub fn has_commands(&self) -> bool {
+        let steps = &self.input.plan.graph.steps;
+        let runs = |step: &&Step| matches!(step.op, Op::Run(_)) && !self.is_free(step);
+        steps
+            .iter()
+            .filter(|step| self.agenda.needs(step.id))
+            .any(|step| runs(&step))
     }
 
     /// Whether a step makes no layer of its own.
@@ -55,7 +74,10 @@ impl<'a> Executor<'a> {
 
     /// Whether a step is known already: scratch, an image, or cached.
     fn is_free(&self, step: &Step) -> bool {
-        matches!(self.planned(step).verdict, Verdict::Given | Verdict::Cached(_))
+        matches!(
+            self.planned(step).verdict,
+            Verdict::Given | Verdict::Cached(_)
+        )
     }
 
     /// Performs every step that the targets need: the layers of each target, bottom first.
@@ -99,7 +121,13 @@ impl<'a> Executor<'a> {
 
     fn perform_parallel(&self, waiting: &[StepId]) -> Result<(), FailedStep> {
         let jobs = self.input.options.jobs.unwrap_or(JOBS_MAX);
-        let needed = self.input.plan.graph.steps.iter().filter(|step| self.agenda.needs(step.id));
+        let needed = self
+            .input
+            .plan
+            .graph
+            .steps
+            .iter()
+            .filter(|step| self.agenda.needs(step.id));
         let threads = jobs.min(needed.count()).max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -107,8 +135,9 @@ impl<'a> Executor<'a> {
             .build()
             .map_err(|source| FailedStep::nowhere(ExecuteError::Threads { source }))?;
         std::thread::scope(|threads| {
-            let writers: Vec<_> =
-                (0..WRITERS).map(|_| threads.spawn(|| self.write_queued())).collect();
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|_| threads.spawn(|| self.write_queued()))
+                .collect();
             let encoder = threads.spawn(|| {
                 if let Err(failure) = self.encode_queued() {
                     self.fail(None, failure);
@@ -172,8 +201,14 @@ impl<'a> Executor<'a> {
 
     /// Keeps a failure and stops the other steps.
     fn fail(&self, step: Option<&Step>, failure: Failure) {
-        let failed = FailedStep { span: step.map(|step| step.span), failure };
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failed);
+        let failed = FailedStep {
+            span: step.map(|step| step.span),
+            failure,
+        };
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(failed);
         self.input.cancel.cancel();
     }
 
@@ -244,7 +279,10 @@ impl<'a> Executor<'a> {
             .filter_map(|input| vertexes.get(input).copied())
             .collect();
         let id = self.planned(step).key.0;
-        let activity = self.input.reporter.start_with(step.name.clone(), id, inputs);
+        let activity = self
+            .input
+            .reporter
+            .start_with(step.name.clone(), id, inputs);
         vertexes.insert(step.id, activity.vertex());
         activity
     }

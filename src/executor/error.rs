@@ -172,9 +172,8 @@ impl Explain for ExecuteError {
             Self::Fetch { .. }
             | Self::WrongLayer { .. }
             | Self::Missing { .. }
-            | Self::MountFiles { .. } | Self::ForeignPlatform { .. } => {
-                Kind::Environment
-            }
+            | Self::MountFiles { .. }
+            | Self::ForeignPlatform { .. } => Kind::Environment,
             Self::Cancelled => Kind::Cancelled,
             Self::Threads { .. } => Kind::Internal,
             _ => Kind::User,
@@ -189,7 +188,10 @@ impl Explain for ExecuteError {
             Self::Freeze(error) => error.hints(),
             Self::Fetch { source, .. } => crate::failure::io_hints(source),
             Self::Layer { source, .. } | Self::Snapshot { source, .. } => source.hints(),
-            Self::Run { exit: Exit::OutOfMemory, .. } => {
+            Self::Run {
+                exit: Exit::OutOfMemory,
+                ..
+            } => {
                 vec!["give the step more memory with --memory, or the machine".to_owned()]
             }
             Self::Tree { .. } => {

@@ -13,6 +13,7 @@ use super::supplies::Supplies;
 use crate::cache::store::{Hashing, Patience};
 use crate::cache::{BlobForm, Material, Store};
 use crate::digest::DiffId;
+use crate::event::{Activity, Outcome, Reporter};
 use crate::failure::Failure;
 use crate::layer::{self, Encoding, Limits};
 use crate::tree::{Tree, View};
@@ -21,6 +22,7 @@ use crate::tree::{Tree, View};
 pub(crate) struct Faces<'a> {
     store: &'a Store,
     supplies: &'a dyn Supplies,
+    reporter: &'a Reporter,
     /// Indexes in memory, and one lock a layer so that no two threads make the same face.
     known: Mutex<BTreeMap<DiffId, Arc<Known>>>,
 }
@@ -40,8 +42,17 @@ impl std::fmt::Debug for Faces<'_> {
 
 impl<'a> Faces<'a> {
     /// Faces in `store`; what it lacks comes from `supplies`.
-    pub(crate) fn new(store: &'a Store, supplies: &'a dyn Supplies) -> Self {
-        Self { store, supplies, known: Mutex::default() }
+    pub(crate) fn new(
+        store: &'a Store,
+        supplies: &'a dyn Supplies,
+        reporter: &'a Reporter,
+    ) -> Self {
+        Self {
+            store,
+            supplies,
+            reporter,
+            known: Mutex::default(),
+        }
     }
 
     fn known(&self, diff_id: DiffId) -> Arc<Known> {
@@ -71,8 +82,9 @@ impl<'a> Faces<'a> {
             None => self.supplies.tree(&diff_id),
         };
         let found = match encoded {
-            Some(encoded) => Tree::decode(&encoded)
-                .map_err(|source| ExecuteError::Tree { diff_id, source })?,
+            Some(encoded) => {
+                Tree::decode(&encoded).map_err(|source| ExecuteError::Tree { diff_id, source })?
+            }
             None => self.index(diff_id)?,
         };
         let found = Arc::new(found);
@@ -131,14 +143,21 @@ impl<'a> Faces<'a> {
         }
         // Other builders unpack the same layers: one does it, the others find it.
         let right = Material::new("unpack").with("layer", diff_id.to_string());
-        let _claim = self.store.claim(&right.key(), "unpack a layer", |_| Patience::Wait)?;
+        let _claim = self
+            .store
+            .claim(&right.key(), "unpack a layer", |_| Patience::Wait)?;
         if let Some(directory) = self.store.layer(&diff_id).dir {
             return Ok(directory);
         }
         let draft = self.store.draft_dir()?;
         let tar = self.open_tar(diff_id)?;
-        layer::apply(tar, draft.fs(), &lower_options(below, lowers))
-            .map_err(|source| ExecuteError::Layer { action: "unpack", diff_id, source })?;
+        layer::apply(tar, draft.fs(), &lower_options(below, lowers)).map_err(|source| {
+            ExecuteError::Layer {
+                action: "unpack",
+                diff_id,
+                source,
+            }
+        })?;
         Ok(self.store.keep_dir(&diff_id, draft)?)
     }
 
@@ -148,20 +167,41 @@ impl<'a> Faces<'a> {
             return Ok(tree);
         }
         let tar = self.open_blob(diff_id)?;
-        let indexed = layer::index(tar, Limits::default(), io::sink())
-            .map_err(|source| ExecuteError::Layer { action: "index", diff_id, source })?;
+        let indexed = layer::index(tar, Limits::default(), io::sink()).map_err(|source| {
+            ExecuteError::Layer {
+                action: "index",
+                diff_id,
+                source,
+            }
+        })?;
         self.store.put_tree(&diff_id, indexed.tree.encode())?;
         Ok(indexed.tree)
     }
 
     /// Brings the blob of a layer into the store.
     fn fetch(&self, diff_id: DiffId) -> Result<Tree, Failure> {
-        let stream =
-            self.supplies.layer(&diff_id)?.ok_or(ExecuteError::Missing { diff_id })?;
+        let stream = self
+            .supplies
+            .layer(&diff_id)?
+            .ok_or(ExecuteError::Missing { diff_id })?;
         let mut writer = self.store.blob_writer(Hashing::ByCaller)?;
-        let failed = |source| ExecuteError::Layer { action: "fetch", diff_id, source };
+        let failed = |source| ExecuteError::Layer {
+            action: "fetch",
+            diff_id,
+            source,
+        };
         let read = |source| ExecuteError::Fetch { diff_id, source };
-        let mut copied = Tee::new(stream.bytes, &mut writer);
+        let activity = self
+            .reporter
+            .start(format!("[internal] pull {}", stream.form.digest));
+        let counted = Counted {
+            reader: stream.bytes,
+            read: 0,
+            told: 0,
+            total: stream.form.size,
+            activity: &activity,
+        };
+        let mut copied = Tee::new(counted, &mut writer);
         let plain = layer::decompress(&mut copied).map_err(read)?;
         let indexed = layer::index(plain, Limits::default(), io::sink()).map_err(failed)?;
         // The end of the stream is where its digest is checked.
@@ -170,6 +210,7 @@ impl<'a> Faces<'a> {
         self.check(diff_id, indexed.diff_id)?;
         writer.commit(Some((stream.form.digest, stream.form.size)))?;
         self.store.add_blob_form(&diff_id, stream.form)?;
+        activity.finish(Outcome::Done);
         Ok(indexed.tree)
     }
 
@@ -195,7 +236,10 @@ impl<'a> Faces<'a> {
 
     fn open_blob(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send>, Failure> {
         let faces = self.store.layer(&diff_id);
-        let form = faces.blobs.first().ok_or(ExecuteError::Missing { diff_id })?;
+        let form = faces
+            .blobs
+            .first()
+            .ok_or(ExecuteError::Missing { diff_id })?;
         let blob = self.store.open_blob(&form.digest, form.size)?;
         let failed = |source| ExecuteError::Fetch { diff_id, source };
         Ok(layer::decompress(blob).map_err(failed)?)
@@ -226,7 +270,10 @@ impl<'a> Faces<'a> {
     /// Brings the blob of a layer into the store if it is not there; its index if it was fetched.
     pub(crate) fn bring(&self, diff_id: DiffId) -> Result<Option<Tree>, Failure> {
         let known = self.known(diff_id);
-        let _fetching = known.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let _fetching = known
+            .fetching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !self.store.layer(&diff_id).blobs.is_empty() {
             return Ok(None);
         }
@@ -241,7 +288,11 @@ impl<'a> Faces<'a> {
         directory: Option<PathBuf>,
         encoding: Encoding,
     ) -> Result<BlobForm, Failure> {
-        let failed = |source| ExecuteError::Layer { action: "compress", diff_id, source };
+        let failed = |source| ExecuteError::Layer {
+            action: "compress",
+            diff_id,
+            source,
+        };
         let mut writer = self.store.blob_writer(Hashing::ByCaller)?;
         // A directory gives the tar of our own writer only: of what came from elsewhere there is
         // always a blob.
@@ -250,19 +301,54 @@ impl<'a> Faces<'a> {
             Some(directory) => {
                 let tree = self.tree(diff_id)?;
                 let written = write_directory(&directory, &tree, encoding, &mut writer);
-                written.map(|written| (written.diff_id, written.blob)).map_err(failed)?
+                written
+                    .map(|written| (written.diff_id, written.blob))
+                    .map_err(failed)?
             }
             None => {
                 let tar = self.open_tar(diff_id)?;
                 let written = layer::encode_tar(tar, encoding, &mut writer);
-                written.map(|written| (written.diff_id, written.blob)).map_err(failed)?
+                written
+                    .map(|written| (written.diff_id, written.blob))
+                    .map_err(failed)?
             }
         };
         self.check(diff_id, found)?;
         let (digest, size) = writer.commit(blob.map(|blob| (blob.digest, blob.size)))?;
         let made_by = Some(encoder_name(encoding));
-        let form = BlobForm { compression: encoding.compression, digest, size, made_by };
+        let form = BlobForm {
+            compression: encoding.compression,
+            digest,
+            size,
+            made_by,
+        };
         self.store.add_blob_form(&diff_id, form.clone())?;
         Ok(form)
+    }
+}
+
+/// How many bytes pass between two reports.
+const REPORT_BYTES: u64 = 1 << 20;
+
+/// A reader that reports what passes.
+struct Counted<'a, R> {
+    reader: R,
+    read: u64,
+    told: u64,
+    total: u64,
+    activity: &'a Activity,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read += count as u64;
+        let done = count == 0;
+        if done || self.read - self.told >= REPORT_BYTES {
+            self.told = self.read;
+            self.activity
+                .progress("transferring", self.read, Some(self.total), done);
+        }
+        Ok(count)
     }
 }

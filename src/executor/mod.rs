@@ -40,8 +40,8 @@ use crate::diagnostic::Span;
 use crate::event::{Reporter, Vertex};
 use crate::failure::Failure;
 use crate::layer::Encoding;
-use crate::planner::graph::StepId;
 use crate::planner::Plan;
+use crate::planner::graph::StepId;
 use encode::Encoders;
 use faces::Faces;
 use sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork};
@@ -122,7 +122,10 @@ pub struct FailedStep {
 impl FailedStep {
     /// A failure of the run as a whole.
     fn nowhere(error: ExecuteError) -> Self {
-        Self { span: None, failure: error.into() }
+        Self {
+            span: None,
+            failure: error.into(),
+        }
     }
 }
 
@@ -139,6 +142,8 @@ pub struct Executor<'a> {
     vertexes: Mutex<BTreeMap<StepId, Vertex>>,
     /// In order of their coming; the first is the build's.
     failures: Mutex<Vec<FailedStep>>,
+    /// By step: what was recorded in this run.
+    made: Mutex<BTreeMap<StepId, Vec<Record>>>,
     /// Notices that were given.
     told: Mutex<BTreeSet<String>>,
 }

@@ -11,8 +11,8 @@ use super::contents::{FilesOf, write_both};
 use super::error::ExecuteError;
 use super::sandbox::{Bind, SandboxMount};
 use super::supplies::FileTree;
-use crate::cache::{Material, RECORD_VERSION, Record};
 use crate::cache::store::{self, CacheMountLease, DirDraft};
+use crate::cache::{Material, RECORD_VERSION, Record};
 use crate::digest::DiffId;
 use crate::failure::Failure;
 use crate::planner::op::{RunMount, RunOp, SelectionDigest, Sharing, Source};
@@ -53,7 +53,9 @@ impl Mounts {
             mounts.add(executor, mount)?;
         }
         // Shallow targets first, so that nested ones land in them.
-        mounts.sandbox.sort_by_key(|mount| target(mount).matches('/').count());
+        mounts
+            .sandbox
+            .sort_by_key(|mount| target(mount).matches('/').count());
         Ok(mounts)
     }
 
@@ -74,15 +76,28 @@ impl Mounts {
 
     fn add(&mut self, executor: &Executor<'_>, mount: &RunMount) -> Result<(), Failure> {
         match mount {
-            RunMount::Bind { target, from, source, writable } => {
+            RunMount::Bind {
+                target,
+                from,
+                source,
+                writable,
+            } => {
                 let lowers = executor.mount_lowers(from, source)?;
                 let (target, source) = (target.clone(), source.clone());
                 let writable = *writable;
-                self.sandbox.push(SandboxMount::Overlay { target, lowers, source, writable });
+                self.sandbox.push(SandboxMount::Overlay {
+                    target,
+                    lowers,
+                    source,
+                    writable,
+                });
             }
             RunMount::Cache { .. } => self.add_cache(executor, mount)?,
             RunMount::Tmpfs { target, size } => {
-                self.sandbox.push(SandboxMount::Tmpfs { target: target.clone(), size: *size });
+                self.sandbox.push(SandboxMount::Tmpfs {
+                    target: target.clone(),
+                    size: *size,
+                });
             }
             RunMount::Secret { .. } => self.add_secret(executor, mount)?,
             RunMount::Ssh { .. } => self.add_ssh(executor, mount)?,
@@ -91,7 +106,17 @@ impl Mounts {
     }
 
     fn add_cache(&mut self, executor: &Executor<'_>, mount: &RunMount) -> Result<(), Failure> {
-        let RunMount::Cache { target, id, sharing, seed, readonly, mode, uid, gid } = mount else {
+        let RunMount::Cache {
+            target,
+            id,
+            sharing,
+            seed,
+            readonly,
+            mode,
+            uid,
+            gid,
+        } = mount
+        else {
             return Ok(());
         };
         let sharing = match sharing {
@@ -110,17 +135,21 @@ impl Mounts {
             .with("uid", *uid)
             .with("gid", *gid)
             .with("seed", seed_digest);
-        let lease = executor.input.store.cache_mount(
-            &identity.key().0,
-            sharing,
-            |waiting| executor.patience(waiting),
-        )?;
+        let lease = executor
+            .input
+            .store
+            .cache_mount(&identity.key().0, sharing, |waiting| {
+                executor.patience(waiting)
+            })?;
         if lease.is_fresh() {
             if let Some((from, source)) = seed {
                 executor.copy_contents(from, source, lease.path())?;
             }
             dress(lease.path(), (*mode, *uid, *gid)).map_err(|source| {
-                ExecuteError::MountFiles { path: lease.path().to_owned(), source }
+                ExecuteError::MountFiles {
+                    path: lease.path().to_owned(),
+                    source,
+                }
             })?;
         }
         self.sandbox.push(SandboxMount::Bind(Bind {
@@ -134,7 +163,16 @@ impl Mounts {
     }
 
     fn add_secret(&mut self, executor: &Executor<'_>, mount: &RunMount) -> Result<(), Failure> {
-        let RunMount::Secret { id, target, env, required, mode, uid, gid } = mount else {
+        let RunMount::Secret {
+            id,
+            target,
+            env,
+            required,
+            mode,
+            uid,
+            gid,
+        } = mount
+        else {
             return Ok(());
         };
         let Some(data) = executor.input.supplies.secret(id)? else {
@@ -148,27 +186,53 @@ impl Mounts {
             return Ok(());
         };
         if let Some(env) = env {
-            self.env.push((env.clone(), String::from_utf8_lossy(&data).into_owned()));
+            self.env
+                .push((env.clone(), String::from_utf8_lossy(&data).into_owned()));
         }
         if let Some(target) = target {
             let (mode, uid, gid) = (*mode, *uid, *gid);
             let target = target.clone();
-            self.sandbox.push(SandboxMount::Secret { target, data, mode, uid, gid });
+            self.sandbox.push(SandboxMount::Secret {
+                target,
+                data,
+                mode,
+                uid,
+                gid,
+            });
         }
         Ok(())
     }
 
     fn add_ssh(&mut self, executor: &Executor<'_>, mount: &RunMount) -> Result<(), Failure> {
-        let RunMount::Ssh { id, target, required, .. } = mount else { return Ok(()) };
-        let number = self.env.iter().filter(|(name, _)| name == "SSH_AUTH_SOCK").count();
-        let target = target.clone().unwrap_or_else(|| format!("{SSH_SOCKET}{number}"));
+        let RunMount::Ssh {
+            id,
+            target,
+            required,
+            ..
+        } = mount
+        else {
+            return Ok(());
+        };
+        let number = self
+            .env
+            .iter()
+            .filter(|(name, _)| name == "SSH_AUTH_SOCK")
+            .count();
+        let target = target
+            .clone()
+            .unwrap_or_else(|| format!("{SSH_SOCKET}{number}"));
         if number == 0 {
             self.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
         }
         match executor.input.supplies.ssh(id)? {
             Some(host) => {
                 let (source, readonly) = ("/".to_owned(), false);
-                self.sandbox.push(SandboxMount::Bind(Bind { target, host, source, readonly }));
+                self.sandbox.push(SandboxMount::Bind(Bind {
+                    target,
+                    host,
+                    source,
+                    readonly,
+                }));
             }
             None if *required => {
                 return Err(ExecuteError::SshMissing { id: id.clone() }.into());
@@ -202,20 +266,19 @@ impl Executor<'_> {
             Source::Step(id) => self.faces.view(&self.output(*id))?,
             Source::Context(name) => self.input.supplies.context(name)?.view,
         };
-        Ok(SelectionDigest(selection_digest(view.select(&TreePath::clean(source)))))
+        Ok(SelectionDigest(selection_digest(
+            view.select(&TreePath::clean(source)),
+        )))
     }
 
     /// Directories that show what a mount takes from its source, top first.
-    fn mount_lowers(
-        &self,
-        from: &Source,
-        source: &str,
-    ) -> Result<Vec<PathBuf>, Failure> {
+    fn mount_lowers(&self, from: &Source, source: &str) -> Result<Vec<PathBuf>, Failure> {
         match from {
             Source::Step(id) => self.faces.lowers(&self.output(*id)),
             Source::Context(name) => {
                 let diff_id = self.context_layer(name, source)?;
-                self.faces.lowers(&std::iter::once(Cell::known(diff_id)).collect())
+                self.faces
+                    .lowers(&std::iter::once(Cell::known(diff_id)).collect())
             }
         }
     }
@@ -234,7 +297,11 @@ impl Executor<'_> {
         for Selected { name, entry, .. } in view.select(&base) {
             let path = base.join(&name);
             if !path.is_root() {
-                let entry = Entry { path: path.clone(), mtime: 0, ..entry.clone() };
+                let entry = Entry {
+                    path: path.clone(),
+                    mtime: 0,
+                    ..entry.clone()
+                };
                 entries.insert(path, entry);
             }
         }
@@ -246,7 +313,10 @@ impl Executor<'_> {
         let contents = FilesOf(Arc::clone(&files));
         let draft = self.input.store.draft_dir()?;
         let written = write_both(tree.entries(), &contents, draft.fs()).map_err(|source| {
-            ExecuteError::Snapshot { name: format!("context {name}"), source }
+            ExecuteError::Snapshot {
+                name: format!("context {name}"),
+                source,
+            }
         })?;
         self.faces.keep_tree(written.diff_id, written.tree)?;
         self.input.store.keep_dir(&written.diff_id, draft)?;

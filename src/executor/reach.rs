@@ -2,17 +2,25 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::PoisonError;
 
 use super::Executor;
 use super::chain::{Cell, Chain};
 use super::error::ExecuteError;
-use crate::cache::BlobForm;
+use crate::cache::{BlobForm, Record};
 use crate::digest::DiffId;
 use crate::failure::Failure;
 use crate::layer::{Encoding, Flatten, LayerError, Limits, Ownership};
+use crate::planner::graph::StepId;
 use crate::tree::TreePath;
 
 impl Executor<'_> {
+    /// What was recorded of a step in this run.
+    pub fn records_of(&self, step: StepId) -> Vec<Record> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.get(&step).cloned().unwrap_or_default()
+    }
+
     /// A blob of a layer in an encoding; made if the store has none.
     pub fn blob(&self, diff_id: DiffId, encoding: Encoding) -> Result<BlobForm, Failure> {
         self.faces.blob(diff_id, encoding)
@@ -21,11 +29,6 @@ impl Executor<'_> {
     /// Brings a layer into the store if it is not there.
     pub fn bring(&self, diff_id: DiffId) -> Result<(), Failure> {
         self.faces.bring(diff_id).map(drop)
-    }
-
-    /// The encoded tree index of a layer.
-    pub fn tree(&self, diff_id: DiffId) -> Result<Vec<u8>, Failure> {
-        Ok(self.faces.tree(diff_id)?.encode())
     }
 
     /// Writes the merged file system of layers, bottom first, as one tar without its end, each name
@@ -43,7 +46,10 @@ impl Executor<'_> {
     /// Lays the merged file system of layers out below a directory, beside what is there, owned by
     /// whoever runs this.
     pub fn extract(&self, layers: &[DiffId], directory: &Path) -> Result<(), Failure> {
-        let failed = |source| ExecuteError::MountFiles { path: directory.to_owned(), source };
+        let failed = |source| ExecuteError::MountFiles {
+            path: directory.to_owned(),
+            source,
+        };
         let draft = tempfile::Builder::new()
             .prefix(".builder-")
             .tempdir_in(directory)
@@ -65,15 +71,29 @@ impl Executor<'_> {
         let mut open = |number: usize| {
             self.faces.any_tar(layers[number]).map_err(|cause| {
                 failure = Some(cause);
-                LayerError::Read { source: io::ErrorKind::Other.into() }
+                LayerError::Read {
+                    source: io::ErrorKind::Other.into(),
+                }
             })
         };
-        let result = write(Flatten { view: &view, open: &mut open, limits: Limits::default() });
+        let result = write(Flatten {
+            view: &view,
+            open: &mut open,
+            limits: Limits::default(),
+        });
         match (failure, result) {
             (Some(cause), _) => Err(cause),
             (None, Err(source)) => {
-                let diff_id = layers.last().copied().unwrap_or(DiffId(crate::digest::Digest::of(b"")));
-                Err(ExecuteError::Layer { action: "flatten", diff_id, source }.into())
+                let diff_id = layers
+                    .last()
+                    .copied()
+                    .unwrap_or(DiffId(crate::digest::Digest::of(b"")));
+                Err(ExecuteError::Layer {
+                    action: "flatten",
+                    diff_id,
+                    source,
+                }
+                .into())
             }
             (None, Ok(())) => Ok(()),
         }

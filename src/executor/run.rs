@@ -75,9 +75,11 @@ impl Executor<'_> {
             return Err(ExecuteError::Run { command, exit }.into());
         }
         drop(mounts);
-        let options = FreezeOptions { epoch: step.epoch, recorded: None };
-        let frozen =
-            snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
+        let options = FreezeOptions {
+            epoch: step.epoch,
+            recorded: None,
+        };
+        let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
         Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
     }
 
@@ -125,7 +127,9 @@ impl Executor<'_> {
             (.., false) if !self.input.options.allow_devices => "device",
             _ => return Ok(()),
         };
-        Err(ExecuteError::NotAllowed { entitlement: needs.to_owned() })
+        Err(ExecuteError::NotAllowed {
+            entitlement: needs.to_owned(),
+        })
     }
 
     fn check_platform(&self, run: &RunOp) -> Result<(), ExecuteError> {
@@ -184,18 +188,30 @@ impl Executor<'_> {
         cell: Arc<Cell>,
         receipt: Receipt,
     ) {
-        self.writers.submit(super::writers::Job { step: step.id, run, cell, receipt });
+        self.writers.submit(super::writers::Job {
+            step: step.id,
+            run,
+            cell,
+            receipt,
+        });
     }
 
     /// The writers' half: hashes the layer, stores its index, settles the cell, writes records.
     pub(crate) fn write_frozen(&self, job: super::writers::Job) -> Result<(), Failure> {
-        let super::writers::Job { step, run, cell, mut receipt } = job;
+        let super::writers::Job {
+            step,
+            run,
+            cell,
+            mut receipt,
+        } = job;
         let step = self.input.plan.graph.step(step);
         let FrozenRun { frozen, draft } = run;
-        let outcome = frozen.write(None, io::sink()).map_err(|source| ExecuteError::Snapshot {
-            name: step.name.clone(),
-            source,
-        });
+        let outcome = frozen
+            .write(None, io::sink())
+            .map_err(|source| ExecuteError::Snapshot {
+                name: step.name.clone(),
+                source,
+            });
         let written = match outcome {
             Ok(written) => written,
             Err(error) => {
@@ -215,7 +231,9 @@ impl Executor<'_> {
         cell.settle(Ok(diff_id));
         if receipt.materials.len() == 1 {
             if let crate::planner::op::Op::Run(op) = &step.op {
-                receipt.materials.push(self.run_material(step, op, &self.base_of(step))?);
+                receipt
+                    .materials
+                    .push(self.run_material(step, op, &self.base_of(step))?);
             }
         }
         self.commit(step, &receipt, diff_id, written.size)
@@ -225,8 +243,15 @@ impl Executor<'_> {
 /// The step and the path in it that a mount shows.
 fn shown_step(mount: &RunMount) -> Option<(StepId, &str)> {
     match mount {
-        RunMount::Bind { from: Source::Step(id), source, .. }
-        | RunMount::Cache { seed: Some((Source::Step(id), source)), .. } => Some((*id, source)),
+        RunMount::Bind {
+            from: Source::Step(id),
+            source,
+            ..
+        }
+        | RunMount::Cache {
+            seed: Some((Source::Step(id), source)),
+            ..
+        } => Some((*id, source)),
         _ => None,
     }
 }

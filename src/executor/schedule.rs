@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::planner::graph::StepId;
 use crate::planner::Plan;
 use crate::planner::Verdict;
+use crate::planner::graph::StepId;
 
 /// The steps that must be visited for the targets, in topological order, and who waits for whom.
 #[derive(Debug)]
@@ -26,10 +26,21 @@ impl Agenda {
         let inputs = |id: StepId| {
             let step = graph.step(id);
             let is_cached = matches!(plan.step(id).verdict, Verdict::Cached(_));
-            let reads = if is_cached { &[] } else { step.reads.as_slice() };
-            step.base.into_iter().chain(reads.iter().copied()).collect::<BTreeSet<_>>()
+            let reads = if is_cached {
+                &[]
+            } else {
+                step.reads.as_slice()
+            };
+            step.base
+                .into_iter()
+                .chain(reads.iter().copied())
+                .collect::<BTreeSet<_>>()
         };
-        let needed = graph.steps.iter().map(|step| step.id).filter(|id| plan.step(*id).is_needed());
+        let needed = graph
+            .steps
+            .iter()
+            .map(|step| step.id)
+            .filter(|id| plan.step(*id).is_needed());
         let mut users = vec![Vec::new(); graph.steps.len()];
         let mut waiting: Vec<Option<AtomicUsize>> = graph.steps.iter().map(|_| None).collect();
         let mut ready = Vec::new();
@@ -43,7 +54,11 @@ impl Agenda {
                 users[input.0].push(id);
             }
         }
-        Self { users, waiting, ready }
+        Self {
+            users,
+            waiting,
+            ready,
+        }
     }
 
     /// The steps that can start at once.
@@ -73,10 +88,10 @@ mod tests {
     use crate::cache::Material;
     use crate::clock::Epoch;
     use crate::diagnostic::Span;
+    use crate::planner::PlannedStep;
     use crate::planner::graph::{Graph, StageId, Step};
     use crate::planner::key::Selections;
     use crate::planner::op::Op;
-    use crate::planner::PlannedStep;
     use crate::platform::Platform;
 
     /// A plan from lines of (base, reads); all steps are needed.
@@ -105,7 +120,13 @@ mod tests {
             verdict: Verdict::Build,
         };
         let steps_planned = vec![planned; steps.len()];
-        Plan { graph: Graph { steps, ..Graph::default() }, steps: steps_planned }
+        Plan {
+            graph: Graph {
+                steps,
+                ..Graph::default()
+            },
+            steps: steps_planned,
+        }
     }
 
     /// Performs everything in the order the agenda allows.

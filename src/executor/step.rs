@@ -1,6 +1,6 @@
 //! One step: from the cache, or made.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Executor;
@@ -12,10 +12,10 @@ use crate::clock::Stopwatch;
 use crate::digest::DiffId;
 use crate::event::{Activity, Outcome};
 use crate::failure::{Failure, Kind};
+use crate::planner::Verdict;
 use crate::planner::graph::Step;
 use crate::planner::key;
-use crate::planner::op::Op;
-use crate::planner::Verdict;
+use crate::planner::op::{ImageOp, Op};
 
 /// How long another builder that does the same is waited for.
 const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
@@ -52,7 +52,12 @@ impl Executor<'_> {
         match &step.op {
             Op::Scratch => return Ok(Chain::default()),
             Op::Image(image) => {
-                return Ok(image.layers.iter().map(|layer| Cell::known(layer.diff_id)).collect());
+                self.report_image(step, image);
+                return Ok(image
+                    .layers
+                    .iter()
+                    .map(|layer| Cell::known(layer.diff_id))
+                    .collect());
             }
             Op::Run(_) | Op::Copy(_) | Op::Workdir(_) => {}
         }
@@ -71,7 +76,11 @@ impl Executor<'_> {
         };
         let activity = self.start(step);
         let materials = vec![planned.material.clone()];
-        let receipt = Receipt { materials, clock: Stopwatch::start(), _lease: lease };
+        let receipt = Receipt {
+            materials,
+            clock: Stopwatch::start(),
+            _lease: lease,
+        };
         match self.make(step, base, &activity, receipt) {
             Ok((cell, outcome)) => {
                 activity.finish(outcome);
@@ -118,7 +127,11 @@ impl Executor<'_> {
     /// Looks up what a step would make from what its inputs are. Worth the wait for its inputs'
     /// digests only if the same operation was done before on other inputs.
     pub(crate) fn content_hit(&self, step: &Step, material: &Material) -> Option<Record> {
-        if step.no_cache { None } else { self.probe(&material.key()) }
+        if step.no_cache {
+            None
+        } else {
+            self.probe(&material.key())
+        }
     }
 
     /// Writes the records of a layer that is known.
@@ -143,12 +156,17 @@ impl Executor<'_> {
                 platform: step.platform.to_string(),
                 material: material.clone(),
             };
+            self.made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(step.id)
+                .or_default()
+                .push(record.clone());
             self.keep(step, record)?;
         }
         Ok(())
     }
 
-    /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
     /// Keeps a record. What `--no-cache` made takes the place of what was there.
     fn keep(&self, step: &Step, record: Record) -> Result<(), Failure> {
         if step.no_cache {
@@ -159,12 +177,15 @@ impl Executor<'_> {
         Ok(())
     }
 
+    /// Takes the right to do a step; with `--no-cache` it is done whoever else does it.
     fn claim(&self, step: &Step, key: &Key) -> Result<Option<Claim>, Failure> {
         if step.no_cache {
             return Ok(None);
         }
         let store = self.input.store;
-        Ok(Some(store.claim(key, &step.name, |waiting| self.patience(waiting))?))
+        Ok(Some(store.claim(key, &step.name, |waiting| {
+            self.patience(waiting)
+        })?))
     }
 
     /// Whether to wait for another builder: as long as it takes for one that works, since its
@@ -179,13 +200,32 @@ impl Executor<'_> {
         }
     }
 
+    /// Says which image a stage stands on. Its layers are fetched when somebody needs them.
+    fn report_image(&self, step: &Step, image: &ImageOp) {
+        let activity = self.start(step);
+        activity.note(format!("resolve {} done", image.name));
+        let store = self.input.store;
+        let is_here = image
+            .layers
+            .iter()
+            .all(|layer| store.layer(&layer.diff_id).is_available());
+        activity.finish(if is_here {
+            Outcome::Cached
+        } else {
+            Outcome::Done
+        });
+    }
+
     fn report_cached(&self, step: &Step) {
         self.start(step).finish(Outcome::Cached);
     }
 }
 
 fn base_cell(base: &Chain) -> Result<Arc<Cell>, Failure> {
-    base.cells().last().cloned().ok_or_else(|| ExecuteError::Cancelled.into())
+    base.cells()
+        .last()
+        .cloned()
+        .ok_or_else(|| ExecuteError::Cancelled.into())
 }
 
 /// How a failure shows in the log.
@@ -195,8 +235,10 @@ pub(crate) fn failed(failure: &Failure) -> Outcome {
             Kind::Cancelled => Outcome::Cancelled,
             Kind::User | Kind::Environment | Kind::Internal => Outcome::Failed(error.to_string()),
         },
-        Failure::Diagnosed(list) => {
-            Outcome::Failed(list.first().map(|first| first.message.clone()).unwrap_or_default())
-        }
+        Failure::Diagnosed(list) => Outcome::Failed(
+            list.first()
+                .map(|first| first.message.clone())
+                .unwrap_or_default(),
+        ),
     }
 }

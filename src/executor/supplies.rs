@@ -27,7 +27,10 @@ pub struct FileTree {
 
 impl std::fmt::Debug for FileTree {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("FileTree").field("view", &self.view).finish_non_exhaustive()
+        formatter
+            .debug_struct("FileTree")
+            .field("view", &self.view)
+            .finish_non_exhaustive()
     }
 }
 
@@ -41,7 +44,10 @@ pub struct BlobStream {
 
 impl std::fmt::Debug for BlobStream {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("BlobStream").field("form", &self.form).finish_non_exhaustive()
+        formatter
+            .debug_struct("BlobStream")
+            .field("form", &self.form)
+            .finish_non_exhaustive()
     }
 }
 

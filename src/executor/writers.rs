@@ -32,7 +32,10 @@ impl Writers {
     /// An empty queue.
     pub(crate) fn new() -> Self {
         let (sender, receiver) = channel();
-        Self { sender: Mutex::new(Some(sender)), receiver: Mutex::new(receiver) }
+        Self {
+            sender: Mutex::new(Some(sender)),
+            receiver: Mutex::new(receiver),
+        }
     }
 
     /// Adds a job. After [`Writers::close`] the job's layer is lost: its build is over.
@@ -49,11 +52,18 @@ impl Writers {
 
     /// No job comes any more: the threads end after what is queued.
     pub(crate) fn close(&self) {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.sender
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     /// The next job; `None` when all is done.
     pub(crate) fn next(&self) -> Option<Job> {
-        self.receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+        self.receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv()
+            .ok()
     }
 }

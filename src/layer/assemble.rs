@@ -94,6 +94,13 @@ impl<'a, C: Copy> Assembly<'a, C> {
     /// Adds an entry, its content known by now; what it replaces is gone.
     pub(super) fn insert(&mut self, mut entry: Entry<C>) -> Result<Before, LayerError> {
         let path = entry.path.clone();
+        // Most archives are in order: then nothing is there, and nothing below.
+        let last = self.entries.last_key_value();
+        if last.is_none_or(|(last, _)| *last < path) {
+            self.note(&entry, Before::Nothing);
+            self.entries.insert(path, entry);
+            return Ok(Before::Nothing);
+        }
         let old = self.entries.get(&path).map(|old| old.kind.clone());
         let before = match (&old, &mut entry.kind) {
             (Some(Kind::Directory { opaque: old }), Kind::Directory { opaque }) => {
@@ -113,17 +120,22 @@ impl<'a, C: Copy> Assembly<'a, C> {
         if before == Before::Other {
             self.remove(&path)?;
         }
-        let is_on_way = |(asked, place): &(TreePath, TreePath)| {
-            asked.is_within(&path) || place.is_within(&path)
-        };
+        self.note(&entry, before);
+        self.entries.insert(path, entry);
+        Ok(before)
+    }
+
+    /// Forgets what an entry makes wrong, and remembers what it links to.
+    fn note(&mut self, entry: &Entry<C>, before: Before) {
+        let path = &entry.path;
+        let is_on_way =
+            |(asked, place): &(TreePath, TreePath)| asked.is_within(path) || place.is_within(path);
         if before != Before::Nothing || self.last.as_ref().is_some_and(is_on_way) {
             self.last = None;
         }
         if let Kind::Hardlink { target } = &entry.kind {
             self.linked.insert(target.clone());
         }
-        self.entries.insert(path, entry);
-        Ok(before)
     }
 
     /// Notes that a path of lower layers is gone; gives the directory that has to become opaque
@@ -291,13 +303,13 @@ impl<'a, C: Copy> Assembly<'a, C> {
                     continue;
                 }
                 Some(_) => return Err(LayerError::NotDirectory { path: next }),
-                None => match self.lower_link(&next) {
-                    Some(target) => target,
-                    None => {
+                None => {
+                    let Some(target) = self.lower_link(&next) else {
                         place = next;
                         continue;
-                    }
-                },
+                    };
+                    target
+                }
             };
             links += 1;
             if links > LINKS_MAX {

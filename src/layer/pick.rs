@@ -80,7 +80,7 @@ impl Spool {
             .seek(io::SeekFrom::Start(self.end))
             .map_err(spool)?;
         pick(reader, limits, wanted, |entry, content| {
-            let mut buffer = [0; 1 << 15];
+            let mut buffer = vec![0; 1 << 15];
             let start = self.end;
             loop {
                 let count = content.read(&mut buffer).map_err(LayerError::read)?;

@@ -10,7 +10,7 @@ use crate::tree::{Entry, Kind, TreePath};
 
 /// Contents by path.
 #[derive(Debug, Default)]
-pub struct Memory(pub BTreeMap<TreePath, Vec<u8>>);
+pub(crate) struct Memory(pub(crate) BTreeMap<TreePath, Vec<u8>>);
 
 impl Contents for Memory {
     fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
@@ -20,7 +20,7 @@ impl Contents for Memory {
 }
 
 /// A file and its content.
-pub fn file(path: &str, content: &[u8]) -> Entry {
+pub(crate) fn file(path: &str, content: &[u8]) -> Entry {
     Entry {
         kind: Kind::File {
             size: content.len() as u64,
@@ -32,12 +32,12 @@ pub fn file(path: &str, content: &[u8]) -> Entry {
 }
 
 /// A directory.
-pub fn directory(path: &str) -> Entry {
+pub(crate) fn directory(path: &str) -> Entry {
     Entry::directory(TreePath::clean(path), 0)
 }
 
 /// A symbolic link.
-pub fn symlink(path: &str, target: &str) -> Entry {
+pub(crate) fn symlink(path: &str, target: &str) -> Entry {
     Entry {
         kind: Kind::Symlink {
             target: target.as_bytes().to_vec(),
@@ -48,7 +48,7 @@ pub fn symlink(path: &str, target: &str) -> Entry {
 }
 
 /// A hard link.
-pub fn hardlink(path: &str, target: &str) -> Entry {
+pub(crate) fn hardlink(path: &str, target: &str) -> Entry {
     Entry {
         kind: Kind::Hardlink {
             target: TreePath::clean(target),
@@ -60,14 +60,14 @@ pub fn hardlink(path: &str, target: &str) -> Entry {
 
 /// A tar made header by header, as no sound program would.
 #[derive(Clone, Debug, Default)]
-pub struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
 }
 
 impl Archive {
     /// Adds an entry as our writer does.
     #[must_use]
-    pub fn entry(mut self, entry: &Entry, content: &[u8]) -> Self {
+    pub(crate) fn entry(mut self, entry: &Entry, content: &[u8]) -> Self {
         let mtime = entry.mtime;
         assert!(append_header(&mut self.bytes, TarEntry { entry, mtime }));
         self.bytes.extend_from_slice(content);
@@ -77,7 +77,7 @@ impl Archive {
 
     /// Adds a raw header: name, type, link name, size field.
     #[must_use]
-    pub fn raw(self, name: &str, typeflag: u8, link: &str, data: &[u8]) -> Self {
+    pub(crate) fn raw(self, name: &str, typeflag: u8, link: &str, data: &[u8]) -> Self {
         self.with(name, typeflag, data, |header| {
             header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
         })
@@ -85,7 +85,7 @@ impl Archive {
 
     /// Adds a raw header changed by `change` before it is summed.
     #[must_use]
-    pub fn with(
+    pub(crate) fn with(
         mut self,
         name: &str,
         typeflag: u8,
@@ -110,13 +110,13 @@ impl Archive {
 
     /// Adds a PAX header.
     #[must_use]
-    pub fn pax(self, records: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
         self.pax_of(b'x', records)
     }
 
     /// Adds a PAX header of a type.
     #[must_use]
-    pub fn pax_of(self, typeflag: u8, records: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn pax_of(self, typeflag: u8, records: &[(&str, &[u8])]) -> Self {
         let mut data = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
@@ -133,18 +133,18 @@ impl Archive {
 
     /// Adds bytes.
     #[must_use]
-    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend_from_slice(bytes);
         self
     }
 
     /// The bytes so far, without an end.
-    pub fn open_end(self) -> Vec<u8> {
+    pub(crate) fn open_end(self) -> Vec<u8> {
         self.bytes
     }
 
     /// The bytes with an end.
-    pub fn end(mut self) -> Vec<u8> {
+    pub(crate) fn end(mut self) -> Vec<u8> {
         self.bytes.extend_from_slice(&end_of_archive());
         self.bytes
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::images::Place;
 use super::street::Street;
 use super::supplies::Outside;
-use crate::digest::{Digest, DiffId};
+use crate::digest::{DiffId, Digest};
 use crate::executor::Supplies;
 use crate::export::BlobSource;
 use crate::failure::{Explain, Failure};
@@ -25,7 +25,11 @@ pub(super) struct Blobs<'a> {
 impl<'a> Blobs<'a> {
     /// Blobs of a build.
     pub(super) fn new(street: &'a Street<'a>, outside: &'a Outside<'a>) -> Self {
-        Self { street, outside, layers: Mutex::default() }
+        Self {
+            street,
+            outside,
+            layers: Mutex::default(),
+        }
     }
 
     /// Notes which layer a blob holds.
@@ -35,7 +39,11 @@ impl<'a> Blobs<'a> {
     }
 
     fn layer(&self, digest: &Digest) -> Option<DiffId> {
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner).get(digest).copied()
+        self.layers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(digest)
+            .copied()
     }
 }
 
@@ -48,7 +56,11 @@ impl BlobSource for Blobs<'_> {
         }
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let diff_id = self.layer(&descriptor.digest).ok_or_else(missing)?;
-        let stream = self.outside.layer(&diff_id).map_err(into_io)?.ok_or_else(missing)?;
+        let stream = self
+            .outside
+            .layer(&diff_id)
+            .map_err(into_io)?
+            .ok_or_else(missing)?;
         if stream.form.digest != descriptor.digest {
             return Err(missing());
         }
@@ -57,13 +69,19 @@ impl BlobSource for Blobs<'_> {
 
     fn mount_candidate(&self, digest: &Digest, target: &Reference) -> Option<Reference> {
         let diff_id = self.layer(digest)?;
-        let from_image = self.street.images.origin(&diff_id).and_then(|origin| match origin.place {
-            Place::Registry(name) if origin.descriptor.digest == *digest => Some(name),
-            _ => None,
-        });
+        let from_image =
+            self.street
+                .images
+                .origin(&diff_id)
+                .and_then(|origin| match origin.place {
+                    Place::Registry(name) if origin.descriptor.digest == *digest => Some(name),
+                    _ => None,
+                });
         let from_cache = || self.street.caches.shared(&diff_id)?.1;
         let same_registry = |name: &Reference| name.registry == target.registry;
-        from_image.filter(same_registry).or_else(|| from_cache().filter(same_registry))
+        from_image
+            .filter(same_registry)
+            .or_else(|| from_cache().filter(same_registry))
     }
 
     fn is_local(&self, digest: &Digest) -> bool {
@@ -79,7 +97,9 @@ struct Told(Box<dyn Explain>);
 /// A failure as an I/O error, for traits that speak of those.
 pub(super) fn into_io(failure: Failure) -> io::Error {
     match failure {
-        Failure::Room(error) | Failure::Placed { cause: error, .. } => io::Error::other(Told(error)),
+        Failure::Room(error) | Failure::Placed { cause: error, .. } => {
+            io::Error::other(Told(error))
+        }
         Failure::Diagnosed(_) => io::Error::from(io::ErrorKind::InvalidInput),
     }
 }

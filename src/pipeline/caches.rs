@@ -5,22 +5,17 @@ use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
 use crate::cache::remote::{Found, Remotes};
-use crate::cache::{Key, Material, Record, Store};
+use crate::cache::{Key, Record, Store};
 use crate::digest::{DiffId, VerifiedReader};
 use crate::event::Reporter;
 use crate::executor::{BlobStream, Records};
 use crate::failure::Failure;
 use crate::planner::ports::CacheProbe;
 use crate::reference::Reference;
+use crate::tree::TREE_FORMAT;
 
 /// The largest tree index that is fetched, in bytes.
 const TREE_BYTES_MAX: u64 = 256 << 20;
-
-/// The material under which the tree index of a layer is shared: so that a base image need not be
-/// fetched to be copied onto.
-pub(super) fn tree_material(diff_id: &DiffId) -> Material {
-    Material::new("tree").with("layer", diff_id.to_string())
-}
 
 /// Records of a store and of shared caches.
 #[derive(Debug)]
@@ -35,7 +30,12 @@ pub(super) struct Caches<'a> {
 impl<'a> Caches<'a> {
     /// A store and shared caches.
     pub(super) fn new(store: &'a Store, reporter: &'a Reporter, remotes: Remotes) -> Self {
-        Self { store, reporter, remotes, found: Mutex::default() }
+        Self {
+            store,
+            reporter,
+            remotes,
+            found: Mutex::default(),
+        }
     }
 
     fn learn(&self, found: Found) -> Record {
@@ -46,16 +46,27 @@ impl<'a> Caches<'a> {
     }
 
     fn known(&self, diff_id: &DiffId) -> Option<Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(diff_id).cloned()
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(diff_id)
+            .cloned()
     }
 
     /// Opens a layer that a shared cache has.
     pub(super) fn open(&self, diff_id: &DiffId) -> Result<Option<BlobStream>, Failure> {
-        let Some(found) = self.known(diff_id) else { return Ok(None) };
-        let Some(form) = found.record.blobs.first() else { return Ok(None) };
+        let Some(found) = self.known(diff_id) else {
+            return Ok(None);
+        };
+        let Some(form) = found.record.blobs.first() else {
+            return Ok(None);
+        };
         let bytes = found.remote.open_blob(form)?;
         let bytes = Box::new(VerifiedReader::new(bytes, form.digest, form.size));
-        Ok(Some(BlobStream { form: form.clone(), bytes }))
+        Ok(Some(BlobStream {
+            form: form.clone(),
+            bytes,
+        }))
     }
 
     /// The record by which a layer came from a shared cache, and the repository that has its blob.
@@ -69,12 +80,20 @@ impl<'a> Caches<'a> {
         if self.remotes.is_empty() {
             return None;
         }
-        let known = self.known(diff_id).filter(|found| found.record.tree.is_some());
+        let known = self
+            .known(diff_id)
+            .filter(|found| found.record.tree.is_some());
         let found = match known {
             Some(found) => found,
-            None => self.remotes.probe(&tree_material(diff_id).key())?,
+            None => self
+                .remotes
+                .probe(&Record::tree_material(diff_id, TREE_FORMAT).key())?,
         };
-        let form = found.record.tree.as_ref().filter(|form| form.size <= TREE_BYTES_MAX)?;
+        let form = found
+            .record
+            .tree
+            .as_ref()
+            .filter(|form| form.size <= TREE_BYTES_MAX)?;
         let bytes = found.remote.open_blob(form).ok()?;
         let mut bytes = VerifiedReader::new(bytes, form.digest, form.size);
         let mut tree = Vec::new();
@@ -105,8 +124,10 @@ impl CacheProbe for Caches<'_> {
             return records;
         }
         let pairs = keys.iter().zip(&records);
-        let missing: Vec<Key> =
-            pairs.filter(|(_, record)| record.is_none()).map(|(key, _)| *key).collect();
+        let missing: Vec<Key> = pairs
+            .filter(|(_, record)| record.is_none())
+            .map(|(key, _)| *key)
+            .collect();
         let mut found = self.remotes.probe_all(&missing);
         self.tell();
         for (record, key) in records.iter_mut().zip(keys) {

@@ -70,29 +70,49 @@ impl<'a> Contexts<'a> {
         main: Option<Arc<LocalContext>>,
         named: &'a BTreeMap<String, String>,
     ) -> Self {
-        Self { store, reporter, fetches, main, named, scanned: Mutex::default() }
+        Self {
+            store,
+            reporter,
+            fetches,
+            main,
+            named,
+            scanned: Mutex::default(),
+        }
     }
 
     /// The files of a context that the planner asked about.
     pub(super) fn files(&self, name: &str) -> FileTree {
         let scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
         match scanned.get(name) {
-            Some(Scanned { context: Some(context), view }) => {
+            Some(Scanned {
+                context: Some(context),
+                view,
+            }) => {
                 let files: Arc<dyn Files> = Arc::new(ContextFiles(Arc::clone(context)));
-                FileTree { view: view.clone(), files }
+                FileTree {
+                    view: view.clone(),
+                    files,
+                }
             }
-            _ => FileTree { view: View::new(), files: Arc::new(NoFiles) },
+            _ => FileTree {
+                view: View::new(),
+                files: Arc::new(NoFiles),
+            },
         }
     }
 
     fn open(&self, name: &str) -> Result<Option<Arc<LocalContext>>, Failure> {
         if name.is_empty() {
+            self.fetches.permit_local(name)?;
             return Ok(self.main.clone());
         }
-        let Some(value) = self.named.get(name) else { return Ok(None) };
+        let Some(value) = self.named.get(name) else {
+            return Ok(None);
+        };
         if is_git_url(value) || is_http_url(value) {
             return Ok(Some(Arc::new(self.fetches.context(value)?)));
         }
+        self.fetches.permit_local(name)?;
         let directory = PathBuf::from(value);
         let index = self.store.context_index_path(&directory);
         let opened = LocalContext::open(&directory, IgnoreSource::Root, Some(index))?;
@@ -102,7 +122,10 @@ impl<'a> Contexts<'a> {
     /// Scans a context for everything that is wanted of it.
     fn scan(&self, name: &str, wanted: &[&Wanted<'_>]) -> Result<Scanned, Failure> {
         let Some(context) = self.open(name)? else {
-            return Ok(Scanned { context: None, view: View::new() });
+            return Ok(Scanned {
+                context: None,
+                view: View::new(),
+            });
         };
         let mut parts = Vec::new();
         for wanted in wanted {
@@ -119,7 +142,10 @@ impl<'a> Contexts<'a> {
                 activity.progress("transferring context:", scan.hashed_bytes, None, true);
                 activity.finish(Outcome::Done);
                 let tree = Arc::new(Tree::new(scan.entries, BTreeMap::new()));
-                Ok(Scanned { context: Some(context), view: View::merge(&[tree]) })
+                Ok(Scanned {
+                    context: Some(context),
+                    view: View::merge(&[tree]),
+                })
             }
             Err(failure) => {
                 activity.finish(Outcome::Failed(super::failure_text(&failure)));
@@ -129,7 +155,11 @@ impl<'a> Contexts<'a> {
     }
 
     fn digest(&self, wanted: &Wanted<'_>) -> Result<SelectionDigest, Failure> {
-        let scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let scanned = self
+            .scanned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let of = |name: &str| scanned.get(name).cloned();
         match wanted {
             Wanted::Mount { context, source } => {
@@ -142,9 +172,14 @@ impl<'a> Contexts<'a> {
                     Source::Context(name) => of(name),
                     Source::Step(_) => None,
                 };
-                let view = scanned.as_ref().map(|scanned| scanned.view.clone()).unwrap_or_default();
+                let view = scanned
+                    .as_ref()
+                    .map(|scanned| scanned.view.clone())
+                    .unwrap_or_default();
                 let local = executor::selection(op, &view).map_err(|error| {
-                    let context = scanned.as_ref().and_then(|scanned| scanned.context.as_ref());
+                    let context = scanned
+                        .as_ref()
+                        .and_then(|scanned| scanned.context.as_ref());
                     match (error, context) {
                         (CopyError::NotFound { path, .. }, Some(context)) => {
                             Failure::from(context.missing(&path))
@@ -171,7 +206,11 @@ impl<'a> Contexts<'a> {
                 bytes.extend_from_slice(self.fetches.digest(input)?.as_bytes());
             }
         }
-        Ok(if any { SelectionDigest(ContentDigest::of(&bytes)) } else { local })
+        Ok(if any {
+            SelectionDigest(ContentDigest::of(&bytes))
+        } else {
+            local
+        })
     }
 }
 
@@ -183,8 +222,13 @@ fn parts_of(wanted: &Wanted<'_>, parts: &mut Vec<context::Wanted>) -> Result<(),
         }
         Wanted::Copy(op) => {
             for input in &op.inputs {
-                let CopyInput::Path(path) = input else { continue };
-                let wrong = |source| PipelineError::Pattern { pattern: path.clone(), source };
+                let CopyInput::Path(path) = input else {
+                    continue;
+                };
+                let wrong = |source| PipelineError::Pattern {
+                    pattern: path.clone(),
+                    source,
+                };
                 parts.push(if op.parents && path.contains("**") {
                     let clean = path.replacen("/./", "/", 1);
                     context::Wanted::Parents(DeepGlob::new(&clean).map_err(wrong)?)
@@ -202,8 +246,10 @@ fn context_of<'w>(wanted: &Wanted<'w>) -> Option<&'w str> {
         Wanted::Mount { context, .. } => Some(context),
         Wanted::Copy(op) => match &op.from {
             Source::Context(name) => {
-                let has_path =
-                    op.inputs.iter().any(|input| matches!(input, CopyInput::Path(_)));
+                let has_path = op
+                    .inputs
+                    .iter()
+                    .any(|input| matches!(input, CopyInput::Path(_)));
                 has_path.then_some(name.as_str())
             }
             Source::Step(_) => None,
@@ -221,7 +267,8 @@ impl ContextProbe for Contexts<'_> {
     }
 
     fn mounted(&self, context: &str, source: &str) -> Result<SelectionDigest, Failure> {
-        self.select_all(&[Wanted::Mount { context, source }]).swap_remove(0)
+        self.select_all(&[Wanted::Mount { context, source }])
+            .swap_remove(0)
     }
 
     fn select_all(&self, wanted: &[Wanted<'_>]) -> Vec<Result<SelectionDigest, Failure>> {
@@ -245,10 +292,12 @@ impl ContextProbe for Contexts<'_> {
         }
         wanted
             .iter()
-            .map(|part| match context_of(part).and_then(|name| failures.remove(name)) {
-                Some(failure) => Err(failure),
-                None => self.digest(part),
-            })
+            .map(
+                |part| match context_of(part).and_then(|name| failures.remove(name)) {
+                    Some(failure) => Err(failure),
+                    None => self.digest(part),
+                },
+            )
             .collect()
     }
 }

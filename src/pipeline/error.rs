@@ -63,6 +63,12 @@ pub enum PipelineError {
         /// As given.
         address: String,
     },
+    /// An image is neither in the store nor in a layout.
+    #[error("image `{name}` is not at hand")]
+    NotAtHand {
+        /// As given.
+        name: String,
+    },
     /// A secret's file cannot be read.
     #[error("failed to read the file of secret `{id}`: `{}`", .path.display())]
     Secret {
@@ -143,9 +149,9 @@ impl Explain for PipelineError {
             Self::Scratch { source } | Self::LayoutRead { source, .. } => {
                 crate::failure::io_hints(source)
             }
-            Self::Syntax { .. } => vec![
-                "remove the `# syntax=` line, or set it to docker/dockerfile:1".to_owned(),
-            ],
+            Self::Syntax { .. } => {
+                vec!["remove the `# syntax=` line, or set it to docker/dockerfile:1".to_owned()]
+            }
             Self::NoCommit => vec!["use --timestamp=SECONDS or SOURCE_DATE_EPOCH".to_owned()],
             _ => Vec::new(),
         }

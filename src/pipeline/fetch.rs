@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::PipelineError;
-use super::request::{BuildRequest, SecretSource};
+use super::request::{BuildRequest, ContextSpec, SecretSource};
 use crate::cache::Store;
 use crate::cache::store::DirDraft;
 use crate::clock::Epoch;
@@ -93,7 +93,8 @@ impl Unpack for UnpackLayer {
             limits: Limits::default(),
         };
         let boxed = |error| Box::new(error) as Box<dyn Explain>;
-        let plain = layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
+        let plain =
+            layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
         layer::apply(plain, directory, &options).map_err(boxed)
     }
 }
@@ -118,11 +119,15 @@ impl<'a> Fetches<'a> {
 
     /// The main context from an address.
     pub(super) fn main(&self, url: &str) -> Result<Fetched, Failure> {
+        self.permit(url)?;
         if is_git_url(url) {
             let keep = self.request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
             let keep = keep.is_some_and(|value| matches!(value.as_str(), "1" | "true"));
             let (context, time) = self.git_context(url, keep)?;
-            return Ok(Fetched::Tree { context, committed: Some(Epoch(time)) });
+            return Ok(Fetched::Tree {
+                context,
+                committed: Some(Epoch(time)),
+            });
         }
         let fetched = self.web.fetch(&self.web_request(url, None))?;
         let mut file =
@@ -132,6 +137,7 @@ impl<'a> Fetches<'a> {
 
     /// A text by address: `-f https://…`.
     pub(super) fn text(&self, url: &str, max: u64) -> Result<Vec<u8>, Failure> {
+        self.permit(url)?;
         let fetched = self.web.fetch(&self.web_request(url, None))?;
         let failed = |source| PipelineError::Scratch { source };
         let mut bytes = Vec::new();
@@ -142,6 +148,7 @@ impl<'a> Fetches<'a> {
 
     /// A named context from an address: a git tree, or one file called `context`.
     pub(super) fn context(&self, url: &str) -> Result<LocalContext, Failure> {
+        self.permit(url)?;
         if is_git_url(url) {
             return Ok(self.git_context(url, false)?.0);
         }
@@ -159,14 +166,21 @@ impl<'a> Fetches<'a> {
     pub(super) fn digest(&self, input: &CopyInput) -> Result<ContentDigest, Failure> {
         let identity = match input {
             CopyInput::Url { url, checksum } => {
+                self.permit(url)?;
                 let fetched = self.web.fetch(&self.web_request(url, *checksum))?;
                 let name = hex(&http::file_name(url)?);
                 format!("url {name} {} {}", fetched.content, fetched.mtime)
             }
-            CopyInput::Git { url, keep_git_dir, .. } => {
+            CopyInput::Git {
+                url, keep_git_dir, ..
+            } => {
+                self.permit(url)?;
                 let source = self.git_source(url, *keep_git_dir)?;
                 let commit = self.commit(url, &source)?;
-                format!("git {commit} {:?} {keep_git_dir}", source.address.subdirectory)
+                format!(
+                    "git {commit} {:?} {keep_git_dir}",
+                    source.address.subdirectory
+                )
             }
             CopyInput::Path(_) | CopyInput::Inline { .. } => String::new(),
         };
@@ -177,8 +191,12 @@ impl<'a> Fetches<'a> {
     pub(super) fn files(&self, input: &CopyInput) -> Result<FileTree, Failure> {
         match input {
             CopyInput::Url { url, checksum } => {
+                self.permit(url)?;
                 let fetched = self.web.fetch(&self.web_request(url, *checksum))?;
-                let kind = Kind::File { size: fetched.size, content: fetched.content };
+                let kind = Kind::File {
+                    size: fetched.size,
+                    content: fetched.content,
+                };
                 let entry = Entry {
                     path: TreePath::root().join_name(&http::file_name(url)?),
                     kind,
@@ -189,9 +207,14 @@ impl<'a> Fetches<'a> {
                     xattrs: BTreeMap::new(),
                 };
                 let view = View::merge(&[Arc::new(Tree::new(vec![entry], BTreeMap::new()))]);
-                Ok(FileTree { view, files: Arc::new(OneFile(fetched.path)) })
+                Ok(FileTree {
+                    view,
+                    files: Arc::new(OneFile(fetched.path)),
+                })
             }
-            CopyInput::Git { url, keep_git_dir, .. } => {
+            CopyInput::Git {
+                url, keep_git_dir, ..
+            } => {
                 let key = format!("{url} {keep_git_dir}");
                 let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(tree) = trees.get(&key) {
@@ -200,7 +223,10 @@ impl<'a> Fetches<'a> {
                 let (context, _) = self.git_context(url, *keep_git_dir)?;
                 let entries = context.scan(&[Wanted::All])?.entries;
                 let view = View::merge(&[Arc::new(Tree::new(entries, BTreeMap::new()))]);
-                let tree = FileTree { view, files: Arc::new(TreeFiles(context)) };
+                let tree = FileTree {
+                    view,
+                    files: Arc::new(TreeFiles(context)),
+                };
                 trees.insert(key, tree.clone());
                 Ok(tree)
             }
@@ -210,6 +236,27 @@ impl<'a> Fetches<'a> {
         }
     }
 
+    /// Asks the policy about an address; git trees have the scheme `git` there, whatever carries
+    /// them.
+    fn permit(&self, url: &str) -> Result<(), Failure> {
+        let policy = &self.request.policy;
+        if is_git_url(url) {
+            let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+            return Ok(policy.permit(&format!("git://{rest}"))?);
+        }
+        Ok(policy.permit(url)?)
+    }
+
+    /// Asks the policy about a directory of this machine; the main context has no name.
+    pub(super) fn permit_local(&self, name: &str) -> Result<(), Failure> {
+        let is_main = name.is_empty();
+        if is_main && !matches!(self.request.context, ContextSpec::Directory(_)) {
+            return Ok(());
+        }
+        let name = if is_main { "context" } else { name };
+        Ok(self.request.policy.permit(&format!("local://{name}"))?)
+    }
+
     fn receive(&self, input: &mut (dyn Read + Send)) -> Result<Fetched, Failure> {
         let draft = self.store.draft_dir()?;
         match archive::receive(input, draft.fs(), &UnpackLayer)? {
@@ -217,7 +264,10 @@ impl<'a> Fetches<'a> {
             Received::Unpacked => {
                 let context = LocalContext::open(draft.fs(), IgnoreSource::None, None)?;
                 self.keep(draft);
-                Ok(Fetched::Tree { context, committed: None })
+                Ok(Fetched::Tree {
+                    context,
+                    committed: None,
+                })
             }
         }
     }
@@ -227,8 +277,8 @@ impl<'a> Fetches<'a> {
         let commit = self.commit(url, &source)?;
         let draft = self.store.draft_dir()?;
         let fetched = source.fetch(&commit, draft.fs())?;
-        let context =
-            LocalContext::open(&fetched.directory, IgnoreSource::None, None)?.with_modes(Modes::Git);
+        let context = LocalContext::open(&fetched.directory, IgnoreSource::None, None)?
+            .with_modes(Modes::Git);
         let context = match &fetched.subdirectory {
             Some(path) => context.subdirectory(path)?,
             None => context,
@@ -243,7 +293,11 @@ impl<'a> Fetches<'a> {
         options.environment.clone_from(&self.request.environment);
         options.token = self.secret("GIT_AUTH_TOKEN");
         options.header = self.secret("GIT_AUTH_HEADER");
-        Ok(GitSource { address, options, keep_git_dir })
+        Ok(GitSource {
+            address,
+            options,
+            keep_git_dir,
+        })
     }
 
     fn commit(&self, url: &str, source: &GitSource) -> Result<String, Failure> {
@@ -262,7 +316,11 @@ impl<'a> Fetches<'a> {
         url: &'r str,
         checksum: Option<crate::digest::Digest>,
     ) -> http::Request<'r> {
-        http::Request { url, authorization: None, checksum }
+        http::Request {
+            url,
+            authorization: None,
+            checksum,
+        }
     }
 
     fn secret(&self, id: &str) -> Option<String> {
@@ -274,6 +332,9 @@ impl<'a> Fetches<'a> {
     }
 
     fn keep(&self, draft: DirDraft) {
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(draft);
+        self.scratch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(draft);
     }
 }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::PipelineError;
+use super::policy::{Policy, PolicyError};
+use super::request::BuildRequest;
 use crate::cache::Store;
-use crate::digest::{Digest, DiffId, VerifiedReader};
+use crate::digest::{DiffId, Digest, VerifiedReader};
 use crate::event::{Outcome, Reporter};
 use crate::executor::BlobStream;
 use crate::failure::Failure;
@@ -16,7 +18,7 @@ use crate::image::{Compression, Descriptor, ImageConfig, Index, Manifest, MediaT
 use crate::planner::ports::{BaseLayer, ImageResolver, ResolvedImage};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::registry::{self, Client, CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
+use crate::registry::{self, CONFIG_BYTES_MAX, Client, MANIFEST_BYTES_MAX};
 
 /// Where the blob of a layer can be had.
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ pub(super) struct Images<'a> {
     reporter: &'a Reporter,
     /// `--pull`: registries are asked even if the answer is remembered.
     pull: bool,
+    policy: &'a Policy,
     origins: Mutex<BTreeMap<DiffId, Origin>>,
 }
 
@@ -55,33 +58,78 @@ struct Found {
 }
 
 impl<'a> Images<'a> {
-    /// Images of a store and of registries.
+    /// Images of a store and of registries, as far as the policy of the request lets them be used.
     pub(super) fn new(
         store: &'a Store,
         client: &'a Client,
         reporter: &'a Reporter,
-        pull: bool,
+        request: &'a BuildRequest,
     ) -> Self {
-        Self { store, client, reporter, pull, origins: Mutex::default() }
+        let BuildRequest { pull, policy, .. } = request;
+        Self {
+            store,
+            client,
+            reporter,
+            pull: *pull,
+            policy,
+            origins: Mutex::default(),
+        }
+    }
+
+    /// What stands for a name by the policy: a name of the same or of another image.
+    fn decided(&self, name: &str) -> Result<String, Failure> {
+        if self.policy.is_empty() {
+            return Ok(name.to_owned());
+        }
+        let identifier = match name.split_once("://") {
+            Some(("oci-layout", _)) => name.to_owned(),
+            Some(("docker-image", rest)) => docker_image(rest)?,
+            _ => docker_image(name)?,
+        };
+        let decided = self.policy.decide(&identifier)?;
+        if decided.starts_with("docker-image://") || decided.starts_with("oci-layout://") {
+            return Ok(decided);
+        }
+        Err(PolicyError::Conversion {
+            from: identifier,
+            to: decided,
+        }
+        .into())
     }
 
     /// Where the blob of a layer can be had, if an image of this build has it.
     pub(super) fn origin(&self, diff_id: &DiffId) -> Option<Origin> {
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner).get(diff_id).cloned()
+        self.origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(diff_id)
+            .cloned()
     }
 
     /// Opens the blob of a layer where it is.
     pub(super) fn open(&self, diff_id: &DiffId) -> Result<Option<BlobStream>, Failure> {
-        let Some(origin) = self.origin(diff_id) else { return Ok(None) };
+        let Some(origin) = self.origin(diff_id) else {
+            return Ok(None);
+        };
         let descriptor = &origin.descriptor;
         let compression = Compression::of_media_type(&descriptor.media_type).ok_or_else(|| {
-            PipelineError::LayerType { media_type: descriptor.media_type.clone() }
+            PipelineError::LayerType {
+                media_type: descriptor.media_type.clone(),
+            }
         })?;
         let bytes: Box<dyn Read + Send> = match &origin.place {
+            // Pulled images are in the store, whatever their layers are known as.
+            _ if self.store.has_blob(&descriptor.digest) => {
+                Box::new(self.store.open_blob(&descriptor.digest, descriptor.size)?)
+            }
             Place::Registry(repository) => Box::new(self.client.blob(repository, descriptor)?),
             Place::Layout(layout) => {
                 let file = open_layout_blob(layout, &descriptor.digest)?;
-                Box::new(VerifiedReader::new(file, descriptor.digest, descriptor.size))
+                Box::new(VerifiedReader::new(
+                    file,
+                    descriptor.digest,
+                    descriptor.size,
+                ))
             }
         };
         let form = crate::cache::record::BlobForm {
@@ -106,7 +154,10 @@ impl<'a> Images<'a> {
 
     /// An image all of whose documents are in the store.
     fn stored(&self, descriptor: Descriptor, platform: &Platform, depth: u32) -> Option<Found> {
-        let bytes = self.store.read_blob(&descriptor.digest, MANIFEST_BYTES_MAX).ok()?;
+        let bytes = self
+            .store
+            .read_blob(&descriptor.digest, MANIFEST_BYTES_MAX)
+            .ok()?;
         match MediaType::parse(&descriptor.media_type)? {
             MediaType::OciIndex | MediaType::DockerIndex if depth > 0 => {
                 let index: Index = serde_json::from_slice(&bytes).ok()?;
@@ -115,11 +166,16 @@ impl<'a> Images<'a> {
             }
             MediaType::OciManifest | MediaType::DockerManifest => {
                 let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
-                let config = self.store.read_blob(&manifest.config.digest, CONFIG_BYTES_MAX).ok()?;
+                let config = self
+                    .store
+                    .read_blob(&manifest.config.digest, CONFIG_BYTES_MAX)
+                    .ok()?;
                 let config: ImageConfig = serde_json::from_slice(&config).ok()?;
-                platform
-                    .accepts(&config.platform())
-                    .then_some(Found { descriptor, manifest, config })
+                platform.accepts(&config.platform()).then_some(Found {
+                    descriptor,
+                    manifest,
+                    config,
+                })
             }
             _ => None,
         }
@@ -132,13 +188,32 @@ impl<'a> Images<'a> {
         let kept = || -> Result<(), crate::cache::StoreError> {
             self.store.put_blob(&found.bytes)?;
             self.store.put_blob(&found.config_bytes)?;
-            self.store.remember(name, platform, found.descriptor.clone())
+            self.store
+                .remember(name, platform, found.descriptor.clone())
         };
         if let Err(error) = kept() {
             tracing::debug!(%error, "resolved name not kept");
         }
         let (descriptor, manifest, config) = (found.descriptor, found.manifest, found.config);
-        Ok(Found { descriptor, manifest, config })
+        Ok(Found {
+            descriptor,
+            manifest,
+            config,
+        })
+    }
+
+    /// An image that the store or a layout has; no registry is asked.
+    pub(super) fn at_hand(&self, name: &str, platform: &Platform) -> Option<ResolvedImage> {
+        let name = self.decided(name).ok()?;
+        let name = match name.split_once("://") {
+            Some(("oci-layout", address)) => return self.in_layout(address, platform).ok(),
+            Some(("docker-image", name)) => name,
+            _ => &name,
+        };
+        let reference: Reference = name.parse().ok()?;
+        let found = self.from_store(&reference, platform)?;
+        let place = Place::Registry(reference.clone());
+        self.resolved(Some(reference), found, &place).ok()
     }
 
     fn in_registry(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
@@ -168,26 +243,42 @@ impl<'a> Images<'a> {
     fn in_layout(&self, address: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
         let (layout, tag, digest) = split_layout(address)?;
         let index = read_layout_file(&layout, "index.json")?;
-        let index: Index = serde_json::from_slice(&index)
-            .map_err(|source| PipelineError::LayoutJson { path: layout.clone(), source })?;
-        let missing = || PipelineError::NotInLayout { address: address.to_owned() };
-        let named = index.manifests.iter().find(|descriptor| match (&digest, &tag) {
-            (Some(digest), _) => descriptor.digest == *digest,
-            (None, Some(tag)) => {
-                descriptor.annotations.get("org.opencontainers.image.ref.name") == Some(tag)
-            }
-            (None, None) => true,
-        });
+        let index: Index =
+            serde_json::from_slice(&index).map_err(|source| PipelineError::LayoutJson {
+                path: layout.clone(),
+                source,
+            })?;
+        let missing = || PipelineError::NotInLayout {
+            address: address.to_owned(),
+        };
+        let named = index
+            .manifests
+            .iter()
+            .find(|descriptor| match (&digest, &tag) {
+                (Some(digest), _) => descriptor.digest == *digest,
+                (None, Some(tag)) => {
+                    descriptor
+                        .annotations
+                        .get("org.opencontainers.image.ref.name")
+                        == Some(tag)
+                }
+                (None, None) => true,
+            });
         let mut descriptor = named.ok_or_else(missing)?.clone();
         loop {
             let bytes = read_layout_blob(&layout, &descriptor, MANIFEST_BYTES_MAX)?;
-            let json = |source| PipelineError::LayoutJson { path: layout.clone(), source };
+            let json = |source| PipelineError::LayoutJson {
+                path: layout.clone(),
+                source,
+            };
             if matches!(
                 MediaType::parse(&descriptor.media_type),
                 Some(MediaType::OciIndex | MediaType::DockerIndex)
             ) {
                 let inner: Index = serde_json::from_slice(&bytes).map_err(json)?;
-                let child = registry::choose(&inner, platform).ok_or_else(missing)?.clone();
+                let child = registry::choose(&inner, platform)
+                    .ok_or_else(missing)?
+                    .clone();
                 if child.digest == descriptor.digest {
                     return Err(missing().into());
                 }
@@ -197,7 +288,11 @@ impl<'a> Images<'a> {
             let manifest: Manifest = serde_json::from_slice(&bytes).map_err(json)?;
             let config = read_layout_blob(&layout, &manifest.config, CONFIG_BYTES_MAX)?;
             let config: ImageConfig = serde_json::from_slice(&config).map_err(json)?;
-            let found = Found { descriptor, manifest, config };
+            let found = Found {
+                descriptor,
+                manifest,
+                config,
+            };
             return self.resolved(None, found, &Place::Layout(layout));
         }
     }
@@ -209,7 +304,11 @@ impl<'a> Images<'a> {
         found: Found,
         place: &Place,
     ) -> Result<ResolvedImage, Failure> {
-        let Found { descriptor, manifest, config } = found;
+        let Found {
+            descriptor,
+            manifest,
+            config,
+        } = found;
         if manifest.layers.len() != config.rootfs.diff_ids.len() {
             return Err(PipelineError::LayerCount {
                 image: descriptor.digest,
@@ -222,19 +321,30 @@ impl<'a> Images<'a> {
         let mut layers = Vec::with_capacity(manifest.layers.len());
         for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             let (descriptor, place) = (descriptor.clone(), place.clone());
-            layers.push(BaseLayer { diff_id: *diff_id, descriptor: descriptor.clone() });
-            origins.entry(*diff_id).or_insert(Origin { descriptor, place });
+            layers.push(BaseLayer {
+                diff_id: *diff_id,
+                descriptor: descriptor.clone(),
+            });
+            origins
+                .entry(*diff_id)
+                .or_insert(Origin { descriptor, place });
         }
-        Ok(ResolvedImage { reference, manifest: descriptor.digest, config, layers })
+        Ok(ResolvedImage {
+            reference,
+            manifest: descriptor.digest,
+            config,
+            layers,
+        })
     }
 }
 
 impl ImageResolver for Images<'_> {
     fn resolve(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
+        let name = self.decided(name)?;
         match name.split_once("://") {
             Some(("oci-layout", address)) => self.in_layout(address, platform),
             Some(("docker-image", name)) => self.in_registry(name, platform),
-            _ => self.in_registry(name, platform),
+            _ => self.in_registry(&name, platform),
         }
     }
 
@@ -250,7 +360,9 @@ impl ImageResolver for Images<'_> {
             asked
                 .into_iter()
                 .map(|thread| {
-                    thread.join().unwrap_or_else(|_| Err(PipelineError::Panicked.into()))
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(PipelineError::Panicked.into()))
                 })
                 .collect()
         })
@@ -272,11 +384,22 @@ impl registry::Known for KnownInStore<'_> {
     }
 }
 
+/// The name of an image as policies have it: in full, with its tag.
+fn docker_image(name: &str) -> Result<String, PipelineError> {
+    let mut reference: Reference = name.parse()?;
+    if reference.tag.is_none() && reference.digest.is_none() {
+        reference = reference.tagged("latest");
+    }
+    Ok(format!("docker-image://{reference}"))
+}
+
 /// `path[:tag][@digest]`
 fn split_layout(address: &str) -> Result<(PathBuf, Option<String>, Option<Digest>), PipelineError> {
     let (rest, digest) = match address.split_once('@') {
         Some((rest, digest)) => {
-            let wrong = |_| PipelineError::NotInLayout { address: address.to_owned() };
+            let wrong = |_| PipelineError::NotInLayout {
+                address: address.to_owned(),
+            };
             (rest, Some(digest.parse().map_err(wrong)?))
         }
         None => (address, None),
@@ -299,7 +422,9 @@ fn read_layout_file(layout: &Path, name: &str) -> Result<Vec<u8>, PipelineError>
     let path = layout.join(name);
     let read = || {
         let mut bytes = Vec::new();
-        std::fs::File::open(&path)?.take(MANIFEST_BYTES_MAX).read_to_end(&mut bytes)?;
+        std::fs::File::open(&path)?
+            .take(MANIFEST_BYTES_MAX)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     read().map_err(|source| PipelineError::LayoutRead { path, source })

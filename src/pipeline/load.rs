@@ -64,7 +64,11 @@ fn local(
         DockerfileSpec::Stdin => definition(reporter, || from_stdin(directory))?,
         DockerfileSpec::Url(url) => definition(reporter, || {
             let bytes = fetches.text(url, DOCKERFILE_BYTES_MAX)?;
-            Ok(FoundDockerfile { path: directory.join("Dockerfile"), name: url.clone(), bytes })
+            Ok(FoundDockerfile {
+                path: directory.join("Dockerfile"),
+                name: url.clone(),
+                bytes,
+            })
         })?,
     };
     let ignore = match &request.dockerfile {
@@ -91,7 +95,11 @@ fn from_fetched(
 ) -> Result<Loaded, Failure> {
     match fetched {
         Fetched::Dockerfile(bytes) => {
-            let found = FoundDockerfile { path: PathBuf::new(), name: name.to_owned(), bytes };
+            let found = FoundDockerfile {
+                path: PathBuf::new(),
+                name: name.to_owned(),
+                bytes,
+            };
             let found = definition(reporter, || Ok(found))?;
             finish(found, None, None)
         }
@@ -141,7 +149,11 @@ fn from_stdin(directory: &Path) -> Result<FoundDockerfile, Failure> {
         .take(DOCKERFILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|source| PipelineError::Stdin { source })?;
-    Ok(FoundDockerfile { path: directory.join("-"), name: "-".to_owned(), bytes })
+    Ok(FoundDockerfile {
+        path: directory.join("-"),
+        name: "-".to_owned(),
+        bytes,
+    })
 }
 
 fn finish(
@@ -150,5 +162,9 @@ fn finish(
     committed: Option<Epoch>,
 ) -> Result<Loaded, Failure> {
     let source = parser::parse_bytes(&found.name, found.bytes).map_err(|wrong| *wrong)?;
-    Ok(Loaded { source, context: context.map(Arc::new), committed })
+    Ok(Loaded {
+        source,
+        context: context.map(Arc::new),
+        committed,
+    })
 }

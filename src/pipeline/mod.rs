@@ -6,28 +6,35 @@
 
 mod blobs;
 mod caches;
+pub mod call;
+mod checks;
 mod contexts;
 mod error;
 mod fetch;
 mod images;
 mod load;
 mod output;
+pub mod policy;
 mod remotes;
 pub mod request;
 pub mod result;
+mod share;
 mod street;
 mod supplies;
 pub mod transfer;
 
+pub use call::answer;
 pub use error::PipelineError;
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::event::Reporter;
 use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
-use crate::planner::op::Network;
 use crate::planner::explain;
-use request::{BuildRequest, Entitlement, RunOptions};
+use crate::planner::op::Network;
+use request::{BuildRequest, ContextSpec, DockerfileSpec, Entitlement, RunOptions};
 use result::{BuildResult, Planned};
 use street::walk;
 use supplies::Outside;
@@ -38,20 +45,41 @@ const SHM_BYTES: u64 = 64 << 20;
 /// Plans what was asked for: nothing is run, no layer is fetched.
 pub fn plan(request: &BuildRequest, reporter: &Reporter) -> Result<Planned, Failure> {
     walk(request, reporter, |street| {
-        let explain = request.explain.then(|| explain(&street.plan, street.caches));
+        let explain = request
+            .explain
+            .then(|| explain(&street.plan, street.caches));
         let explanations = explain.unwrap_or_default();
-        Ok(Planned { plan: street.plan, explanations, source: street.source })
+        Ok(Planned {
+            plan: street.plan,
+            explanations,
+            source: street.source,
+        })
     })
 }
 
-/// Builds what was asked for. `enter` is called once before the first command runs or the first
-/// layer is unpacked: where that needs a user namespace, it does not come back.
+/// What a build is about to do that this process may not be able to do where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Write files that belong to others.
+    Files,
+    /// Run commands.
+    Commands,
+}
+
+/// Builds what was asked for. `enter` is called once before something is made: where that needs a
+/// user namespace, it does not come back.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,
     cancel: &Cancel,
-    enter: &dyn Fn() -> Result<(), Failure>,
+    enter: &dyn Fn(Need) -> Result<(), Failure>,
 ) -> Result<BuildResult, Failure> {
+    // Standard input can be read only once: where it is read, everything is done.
+    let reads_stdin =
+        request.context == ContextSpec::Stdin || request.dockerfile == DockerfileSpec::Stdin;
+    if reads_stdin {
+        enter(Need::Files)?;
+    }
     walk(request, reporter, |street| {
         let outside = Outside {
             images: street.images,
@@ -78,22 +106,34 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        if executor.has_work() {
-            enter()?;
+        if executor.has_commands() {
+            enter(Need::Commands)?;
+        } else if executor.has_work() {
+            enter(Need::Files)?;
         }
         let chains = executor.execute().map_err(|failed| match failed.span {
             Some(span) => failed.failure.at(&street.source, span),
             None => failed.failure,
         })?;
-        output::finish(&street, &outside, &executor, &chains)
+        let result = output::finish(&street, &outside, &executor, &chains)?;
+        share::share(&street, &outside, &executor)?;
+        if executor.has_work() {
+            street.store.clean()?;
+        }
+        Ok(result)
     })
 }
 
 /// What the executor needs to know of the request.
 fn options(request: &BuildRequest) -> Options {
     let run = &request.run;
-    let hosts = run.add_hosts.iter().filter_map(|(name, address)| {
-        Some(HostsEntry { address: (*address)?, name: name.clone() })
+    let hosts = run.add_hosts.iter().map(|(name, address)| {
+        // Commands share the host's network, so its gateway to the host is the loopback.
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        HostsEntry {
+            address,
+            name: name.clone(),
+        }
     });
     let allows = |wanted: &Entitlement| request.allow.contains(wanted);
     Options {
@@ -107,7 +147,10 @@ fn options(request: &BuildRequest) -> Options {
         step_timeout: run.step_timeout,
         allow_network_host: allows(&Entitlement::NetworkHost),
         allow_insecure: allows(&Entitlement::SecurityInsecure),
-        allow_devices: request.allow.iter().any(|one| matches!(one, Entitlement::Device(_))),
+        allow_devices: request
+            .allow
+            .iter()
+            .any(|one| matches!(one, Entitlement::Device(_))),
         jobs: run.jobs,
         encoding: output::main_encoding(request),
     }
@@ -117,7 +160,11 @@ fn limits(run: &RunOptions) -> Limits {
     let ulimits = run.ulimits.iter();
     Limits {
         ulimits: ulimits
-            .map(|(name, soft, hard)| Ulimit { name: name.clone(), soft: *soft, hard: *hard })
+            .map(|(name, soft, hard)| Ulimit {
+                name: name.clone(),
+                soft: *soft,
+                hard: *hard,
+            })
             .collect(),
         memory_bytes: run.memory_bytes,
         cpus_milli: run.cpus_milli,
@@ -130,8 +177,9 @@ fn limits(run: &RunOptions) -> Limits {
 fn failure_text(failure: &Failure) -> String {
     match failure {
         Failure::Room(error) | Failure::Placed { cause: error, .. } => error.to_string(),
-        Failure::Diagnosed(list) => {
-            list.first().map(|first| first.message.clone()).unwrap_or_default()
-        }
+        Failure::Diagnosed(list) => list
+            .first()
+            .map(|first| first.message.clone())
+            .unwrap_or_default(),
     }
 }

@@ -35,8 +35,16 @@ pub(super) fn main_encoding(request: &BuildRequest) -> Option<Encoding> {
     }
 }
 
+/// The encoding of blobs that are made for no output in particular.
+pub(super) fn encoding_of(request: &BuildRequest) -> Encoding {
+    main_encoding(request).unwrap_or(Encoding::usual(Compression::Gzip))
+}
+
 fn wants_blobs(output: &OutputSpec) -> bool {
-    matches!(output.kind, OutputKind::Image | OutputKind::Oci | OutputKind::Docker)
+    matches!(
+        output.kind,
+        OutputKind::Image | OutputKind::Oci | OutputKind::Docker
+    )
 }
 
 fn encoding(output: &OutputSpec) -> Encoding {
@@ -55,7 +63,12 @@ pub(super) fn finish(
     chains: &[Vec<DiffId>],
 ) -> Result<BuildResult, Failure> {
     let blobs = Blobs::new(street, outside);
-    let exporter = Exporter { street, executor, chains, blobs: &blobs };
+    let exporter = Exporter {
+        street,
+        executor,
+        chains,
+        blobs: &blobs,
+    };
     let default = [OutputSpec::new(OutputKind::Image)];
     let outputs = match street.request.outputs.as_slice() {
         [] => default.as_slice(),
@@ -96,7 +109,10 @@ impl Exporter<'_> {
     fn assemble(&self, output: &OutputSpec) -> Result<ExportSet, Failure> {
         let mut annotations = self.street.request.annotations.clone();
         annotations.extend(output.annotations.iter().cloned());
-        let style = Style { media_types: output.media_types, annotations };
+        let style = Style {
+            media_types: output.media_types,
+            annotations,
+        };
         let mut images = Vec::with_capacity(self.chains.len());
         let targets = &self.street.plan.graph.targets;
         for (target, chain) in targets.iter().zip(self.chains) {
@@ -132,7 +148,11 @@ impl Exporter<'_> {
                 (entry.clone(), layer)
             })
             .collect();
-        let base_entries = target.config.history.len().saturating_sub(target.history.len());
+        let base_entries = target
+            .config
+            .history
+            .len()
+            .saturating_sub(target.history.len());
         let image = image::assemble(&image::Parts {
             config: &target.config,
             base_history: &target.config.history[..base_entries],
@@ -182,7 +202,10 @@ impl Exporter<'_> {
                 }
             };
             self.blobs.learn(&descriptor, *diff_id);
-            layers.push(ExportLayer { descriptor, diff_id: *diff_id });
+            layers.push(ExportLayer {
+                descriptor,
+                diff_id: *diff_id,
+            });
         }
         Ok(layers)
     }
@@ -191,7 +214,10 @@ impl Exporter<'_> {
     fn form(&self, diff_id: DiffId, encoding: Encoding) -> Result<BlobForm, Failure> {
         let name = executor::encoder_name(encoding);
         let shared = self.street.caches.shared(&diff_id).and_then(|(record, _)| {
-            record.blobs.into_iter().find(|form| form.made_by.as_deref() == Some(name.as_str()))
+            record
+                .blobs
+                .into_iter()
+                .find(|form| form.made_by.as_deref() == Some(name.as_str()))
         });
         match shared {
             Some(form) => Ok(form),
@@ -216,7 +242,10 @@ impl Exporter<'_> {
         if output.names.is_empty() {
             return Ok(self.street.request.tags.clone());
         }
-        let parse = |name: &String| name.parse().map_err(|error| PipelineError::from(error).into());
+        let parse = |name: &String| {
+            name.parse()
+                .map_err(|error| PipelineError::from(error).into())
+        };
         output.names.iter().map(parse).collect()
     }
 
@@ -246,7 +275,13 @@ impl Exporter<'_> {
         names: &[Reference],
         activity: &Activity,
     ) -> Result<(), Failure> {
-        let epoch = self.street.plan.graph.targets.first().map_or(Epoch(0), |one| one.epoch);
+        let epoch = self
+            .street
+            .plan
+            .graph
+            .targets
+            .first()
+            .map_or(Epoch(0), |one| one.epoch);
         let blobs = self.blobs;
         match (output.kind, &output.dest) {
             (OutputKind::Image, _) => return self.image(output, set, names, activity),
@@ -264,13 +299,14 @@ impl Exporter<'_> {
                 let split = output.platform_split.unwrap_or(set.images.len() > 1);
                 export::write_rootfs_directory(set, split, self, path)?;
             }
-            (kind, Some(Destination::Path(path))) => export::write_file(path, |out| {
-                self.stream(kind, output, set, names, out)
-            })?,
+            (kind, Some(Destination::Path(path))) => {
+                export::write_file(path, |out| self.stream(kind, output, set, names, out))?
+            }
             (kind, Some(Destination::Stdout) | None) => {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 self.stream(kind, output, set, names, &mut out)?;
-                out.flush().map_err(|source| PipelineError::Stdout { source })?;
+                out.flush()
+                    .map_err(|source| PipelineError::Stdout { source })?;
             }
         }
         Ok(())
@@ -285,7 +321,13 @@ impl Exporter<'_> {
         names: &[Reference],
         out: &mut dyn Write,
     ) -> Result<(), export::ExportError> {
-        let epoch = self.street.plan.graph.targets.first().map_or(Epoch(0), |one| one.epoch);
+        let epoch = self
+            .street
+            .plan
+            .graph
+            .targets
+            .first()
+            .map_or(Epoch(0), |one| one.epoch);
         match kind {
             OutputKind::Oci => export::write_oci_archive(set, names, self.blobs, epoch, out),
             OutputKind::Docker => export::write_docker_archive(set, names, self.blobs, epoch, out),
@@ -306,14 +348,23 @@ impl Exporter<'_> {
     ) -> Result<(), Failure> {
         activity.note("exporting layers done");
         for image in &set.images {
-            activity.note(format!("exporting manifest {} done", image.manifest.descriptor.digest));
-            activity.note(format!("exporting config {} done", image.config.descriptor.digest));
+            activity.note(format!(
+                "exporting manifest {} done",
+                image.manifest.descriptor.digest
+            ));
+            activity.note(format!(
+                "exporting config {} done",
+                image.config.descriptor.digest
+            ));
         }
         if output.push == PushMode::No {
             return self.store(set, names, activity);
         }
         let by_digest = output.push == PushMode::ByDigest;
-        let options = export::PushOptions { by_digest, activity: Some(activity) };
+        let options = export::PushOptions {
+            by_digest,
+            activity: Some(activity),
+        };
         export::push(self.street.client, set, names, self.blobs, options)?;
         Ok(())
     }
@@ -367,9 +418,18 @@ fn result(street: &Street<'_>, set: &ExportSet) -> BuildResult {
         digest: descriptor.digest,
         config_digest,
         descriptor,
-        names: street.request.tags.iter().map(ToString::to_string).collect(),
+        names: street
+            .request
+            .tags
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         warnings: street.warnings.clone(),
-        platforms: set.images.iter().map(|image| image.platform.clone()).collect(),
+        platforms: set
+            .images
+            .iter()
+            .map(|image| image.platform.clone())
+            .collect(),
     }
 }
 

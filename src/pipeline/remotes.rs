@@ -66,6 +66,8 @@ impl RegistryPort for Port {
         open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
     ) -> Result<(), RegistryError> {
         let descriptor = Descriptor::new("application/octet-stream", *digest, size);
-        self.0.push_blob(repository, &descriptor, open, None).map(drop)
+        self.0
+            .push_blob(repository, &descriptor, open, None)
+            .map(drop)
     }
 }

@@ -33,9 +33,15 @@ pub(super) struct Outside<'a> {
 
 /// Opens a regular file; anything else would block or never end.
 fn open_regular(path: &Path) -> io::Result<File> {
-    let file =
-        File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    let file = File::options()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
 }
 
 impl Supplies for Outside<'_> {
@@ -71,7 +77,9 @@ impl Supplies for Outside<'_> {
                 };
                 // A FIFO or a device must not block or be read for ever.
                 let file = open_regular(path).map_err(failed)?;
-                file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+                file.take(SECRET_BYTES_MAX + 1)
+                    .read_to_end(&mut bytes)
+                    .map_err(failed)?;
                 if bytes.len() as u64 > SECRET_BYTES_MAX {
                     return Err(PipelineError::SecretSize { id: id.to_owned() }.into());
                 }

@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags};
@@ -20,9 +19,9 @@ pub struct DirEntry {
 /// Lists an open directory (not one opened with `O_PATH`), without `.` and `..`, in the order of
 /// the file system.
 pub fn read_directory(directory: BorrowedFd<'_>) -> io::Result<Vec<DirEntry>> {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 1 << 15];
+    let mut buffer: Vec<u8> = Vec::with_capacity(1 << 15);
     let mut entries = Vec::new();
-    let mut raw = RawDir::new(directory, &mut buffer);
+    let mut raw = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = raw.next() {
         let entry = entry?;
         let name = entry.file_name();

@@ -52,7 +52,7 @@ fn both_resolvers_agree() {
         let opened = root.open_with(path.as_bytes(), links, OFlags::RDONLY);
         opened
             .map_err(|error| error.raw_os_error().unwrap())
-            .map(|file| std::io::read_to_string(File::from(file)).unwrap_or("directory".into()))
+            .map(|file| io::read_to_string(File::from(file)).unwrap_or("directory".into()))
     };
     for (path, none, beneath, in_root) in [
         ("canary", Ok("inside"), Ok("inside"), Ok("inside")),
@@ -182,7 +182,7 @@ fn a_component_that_is_swapped_never_leads_outside() {
                     let Ok(file) = root.open_with(b"a/b/f", links, OFlags::RDONLY) else {
                         continue;
                     };
-                    assert_eq!(std::io::read_to_string(File::from(file)).unwrap(), "f");
+                    assert_eq!(io::read_to_string(File::from(file)).unwrap(), "f");
                 }
             }
         }

@@ -14,6 +14,9 @@ use super::path::shared_prefix;
 use super::{DecodeError, Entry, Kind, Tree, TreePath};
 use crate::digest::ContentDigest;
 
+/// The version of the encoding: the byte at the end of its magic.
+pub const TREE_FORMAT: u32 = 1;
+
 const MAGIC: &[u8] = b"builder-tree\x01";
 
 const DIRECTORY: u8 = 0;
@@ -55,14 +58,13 @@ impl Tree {
         };
         // An entry takes at least eight bytes, so the count cannot make us reserve too much.
         let count = input.count(8)?;
-        let mut entries = Vec::with_capacity(count);
-        let mut previous = TreePath::root();
-        for index in 0..count {
-            let entry = input.entry(previous.as_bytes())?;
-            if index > 0 && entry.path <= previous {
+        let mut entries: Vec<Entry> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let previous = entries.last().map(|entry| &entry.path);
+            let entry = input.entry(previous.map_or(b"", TreePath::as_bytes))?;
+            if previous.is_some_and(|previous| entry.path <= *previous) {
                 return Err(input.malformed());
             }
-            previous.clone_from(&entry.path);
             entries.push(entry);
         }
         let mut kept = BTreeMap::new();
@@ -73,14 +75,7 @@ impl Tree {
         if !input.rest.is_empty() {
             return Err(input.malformed());
         }
-        let size = entries.len();
-        let tree = Self::new(entries, kept);
-        // `new` drops what breaks the invariants: then these were not our bytes.
-        if tree.entries.len() == size {
-            Ok(tree)
-        } else {
-            Err(input.malformed())
-        }
+        Self::of_sorted(entries, kept).ok_or(input.malformed())
     }
 }
 
@@ -222,7 +217,7 @@ impl<'a> Input<'a> {
         let mut path = Vec::with_capacity(prefix.len() + rest.len());
         path.extend_from_slice(prefix);
         path.extend_from_slice(rest);
-        TreePath::from_clean(path).ok_or(self.malformed())
+        TreePath::from_clean(path, prefix.len()).ok_or(self.malformed())
     }
 
     fn entry(&mut self, previous: &[u8]) -> Result<Entry, DecodeError> {

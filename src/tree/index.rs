@@ -47,12 +47,27 @@ impl Tree {
                 same
             });
         }
-        drop_covered(&mut entries);
+        if !is_uncovered(&entries) {
+            drop_covered(&mut entries);
+        }
         Self {
             entries,
             kept,
             implied: OnceLock::new(),
         }
+    }
+
+    /// Wraps entries whose paths ascend; `None` if something lies below what is no directory.
+    pub(super) fn of_sorted(
+        entries: Vec<Entry>,
+        kept: BTreeMap<TreePath, Vec<u8>>,
+    ) -> Option<Self> {
+        let implied = OnceLock::new();
+        is_uncovered(&entries).then_some(Self {
+            entries,
+            kept,
+            implied,
+        })
     }
 
     /// The entries in tree order.
@@ -117,6 +132,12 @@ fn merge_twins(later: &mut Entry, earlier: &mut Entry) {
     }
 }
 
+/// Whether nothing lies below what is no directory. In tree order it would come directly after it.
+fn is_uncovered(entries: &[Entry]) -> bool {
+    let mut pairs = entries.windows(2);
+    pairs.all(|pair| pair[0].is_directory() || !pair[1].path.is_within(&pair[0].path))
+}
+
 fn drop_covered(entries: &mut Vec<Entry>) {
     let mut cover: Option<TreePath> = None;
     entries.retain(|entry| {
@@ -138,9 +159,9 @@ fn find_implied(entries: &[Entry]) -> Vec<TreePath> {
         let path = entry.path.as_bytes();
         let shared = super::path::shared_prefix(known, path);
         // Every directory above `known`, and `known` itself, is settled.
-        for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            let settled = end < shared || end == shared && known.len() == end;
-            if !settled {
+        let ends = path.iter().enumerate().skip(shared);
+        for (end, _) in ends.filter(|(_, byte)| **byte == b'/') {
+            if end > shared || known.len() != end {
                 implied.push(TreePath::clean(&path[..end]));
             }
         }

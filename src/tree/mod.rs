@@ -29,6 +29,7 @@ mod users;
 mod view;
 mod walk;
 
+pub use codec::TREE_FORMAT;
 pub use entry::{Content, Entry, Kind, Unread, is_image_xattr};
 pub use error::{DecodeError, OwnerError, ResolveError};
 pub use index::{KEPT_BYTES_MAX, Tree, is_kept};

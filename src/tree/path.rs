@@ -112,11 +112,14 @@ impl TreePath {
                 .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
     }
 
-    /// Wraps bytes that are already clean; `None` if they are not.
-    pub(super) fn from_clean(bytes: Vec<u8>) -> Option<Self> {
+    /// Wraps bytes that are already clean; `None` if they are not. The first `known` bytes are the
+    /// start of a clean path and need no look.
+    pub(super) fn from_clean(bytes: Vec<u8>, known: usize) -> Option<Self> {
+        let border = bytes[..known].iter().rposition(|byte| *byte == b'/');
+        let rest = &bytes[border.map_or(0, |border| border + 1)..];
         let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
-        let clean = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(is_name);
-        (clean && !bytes.contains(&0)).then_some(Self(bytes))
+        let clean = bytes.is_empty() || rest.split(|byte| *byte == b'/').all(is_name);
+        (clean && !rest.contains(&0)).then_some(Self(bytes))
     }
 
     pub(super) fn push(&mut self, name: &[u8]) {

@@ -8,7 +8,7 @@ use super::{Entry, Kind, Tree, TreePath};
 use crate::digest::ContentDigest;
 
 /// One component: dots, spaces, bytes that are no text, and few enough that paths meet.
-pub fn name() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => prop::sample::select(vec!["a", "b", "c", "a.b", "a-", "...", "x y"])
             .prop_map(|name| name.as_bytes().to_vec()),
@@ -24,7 +24,7 @@ pub fn name() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A path of up to four components, not the root.
-pub fn path() -> impl Strategy<Value = TreePath> {
+pub(crate) fn path() -> impl Strategy<Value = TreePath> {
     prop::collection::vec(name(), 1..4).prop_map(|names| TreePath::clean(names.join(&b'/')))
 }
 
@@ -78,11 +78,11 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 /// Entries in any order, paths met twice.
-pub fn entries() -> impl Strategy<Value = Vec<Entry>> {
+pub(crate) fn entries() -> impl Strategy<Value = Vec<Entry>> {
     prop::collection::vec(entry(), 0..24)
 }
 
 /// A tree.
-pub fn tree() -> impl Strategy<Value = Tree> {
+pub(crate) fn tree() -> impl Strategy<Value = Tree> {
     entries().prop_map(|entries| Tree::new(entries, BTreeMap::new()))
 }

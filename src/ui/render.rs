@@ -225,7 +225,11 @@ pub fn failure(
             }
         }
         Failure::Room(error) => explain(error.as_ref(), prefix, style, out),
-        Failure::Placed { source, span, cause } => {
+        Failure::Placed {
+            source,
+            span,
+            cause,
+        } => {
             excerpt(source, *span, out)?;
             explain(cause.as_ref(), prefix, style, out)
         }
@@ -238,7 +242,9 @@ pub fn excerpt(source: &SourceFile, span: Span, out: &mut dyn Write) -> io::Resu
     const PADDING: usize = 4;
     let lines: Vec<&str> = source.text.lines().collect();
     let first = source.line_column(span.start).0;
-    let last = source.line_column(span.end.saturating_sub(1).max(span.start)).0;
+    let last = source
+        .line_column(span.end.saturating_sub(1).max(span.start))
+        .0;
     let (mut start, mut end, mut padding) = (first, last.min(lines.len()), 0);
     while padding < PADDING {
         if start > 1 {
@@ -253,8 +259,14 @@ pub fn excerpt(source: &SourceFile, span: Span, out: &mut dyn Write) -> io::Resu
     }
     writeln!(out, "{}:{first}\n{RULE}", source.name)?;
     for number in start..=end {
-        let Some(line) = lines.get(number - 1) else { break };
-        let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
+        let Some(line) = lines.get(number - 1) else {
+            break;
+        };
+        let mark = if (first..=last).contains(&number) {
+            ">>>"
+        } else {
+            "   "
+        };
         let line = text::clean_name(line);
         writeln!(out, "{}", format!(" {number:3} | {mark} {line}").trim_end())?;
     }

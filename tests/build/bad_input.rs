@@ -6,7 +6,9 @@ use super::common::Project;
 fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         state.to_le_bytes()[7]
     };
     (0..size).map(|_| next()).collect()
@@ -20,26 +22,52 @@ fn fails(dockerfile: &str, code: i32, says: &[&str]) {
     }
     outcome.does_not_say("panicked");
     project.builder(["inspect", "broken"]).failure(1);
-    project.file("Dockerfile", "FROM scratch\nCOPY a /\n").build().tag("broken").success();
+    project
+        .file("Dockerfile", "FROM scratch\nCOPY a /\n")
+        .build()
+        .tag("broken")
+        .success();
 }
 
 #[test]
 fn what_the_dockerfile_says_wrong() {
-    fails("FROM scratch\nCOPPY a /\n", 1, &["unknown instruction: COPPY", "COPY", "Dockerfile:2"]);
-    fails("FROM scratch\nCOPY missing /\n", 1, &["\"/missing\": not found", "Dockerfile:2"]);
-    fails("FROM scratch\nCOPY --frm=x a /\n", 1, &["unknown flag", "Dockerfile:2"]);
+    fails(
+        "FROM scratch\nCOPPY a /\n",
+        1,
+        &["unknown instruction: COPPY", "COPY", "Dockerfile:2"],
+    );
+    fails(
+        "FROM scratch\nCOPY missing /\n",
+        1,
+        &["\"/missing\": not found", "Dockerfile:2"],
+    );
+    fails(
+        "FROM scratch\nCOPY --frm=x a /\n",
+        1,
+        &["unknown flag", "Dockerfile:2"],
+    );
     fails("FROM scratch\nCOPY --from=nowhere a /\n", 3, &["nowhere"]);
-    fails("FROM scratch\nCOPY <<EOF /x\nhello\n", 1, &["unterminated heredoc", "Dockerfile:2"]);
+    fails(
+        "FROM scratch\nCOPY <<EOF /x\nhello\n",
+        1,
+        &["unterminated heredoc", "Dockerfile:2"],
+    );
     fails("", 1, &["the Dockerfile cannot be empty"]);
     fails("# only\n", 1, &["file with no instructions"]);
     fails("ARG x\n", 1, &["no stages to build"]);
     fails("FROM scratch\nENV\n", 1, &["ENV", "Dockerfile:2"]);
-    fails("FROM a AS b\nCOPY --from=c x /\nFROM b AS c\n", 3, &[]);
+    fails(
+        "FROM a AS b\nCOPY --from=c x /\nFROM b AS c\n",
+        1,
+        &["circular dependency", "Dockerfile:1"],
+    );
 }
 
 #[test]
 fn a_failing_run_reports_code_output_and_line() {
-    let Some(project) = Project::with_busybox() else { return };
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
     let project = project.dockerfile("FROM busybox\nRUN echo before; exit 7\n");
     let outcome = project.build().tag("x").failure(1);
     outcome
@@ -55,7 +83,11 @@ fn a_failing_run_reports_code_output_and_line() {
 #[test]
 fn not_utf8_and_too_big() {
     let project = Project::new().file("Dockerfile", b"FROM scratch\nLABEL a=\xff\xfe\n");
-    project.build().failure(1).says("UTF-8").says("Dockerfile:2");
+    project
+        .build()
+        .failure(1)
+        .says("UTF-8")
+        .says("Dockerfile:2");
     let huge = "# a comment line that is repeated\n".repeat(3_200_000);
     let project = Project::new().file("Dockerfile", huge);
     project.build().failure(1).says("Dockerfile");
@@ -69,9 +101,17 @@ fn missing_things_outside() {
     let outcome = project.build().env("BUILDER_RETRIES", "1").failure(3);
     outcome.says("127.0.0.1:1");
     let project = Project::new().dockerfile("FROM scratch\nCOPY x /\n");
-    project.build().context("/nonexistent").failure(1).says("not found");
+    project
+        .build()
+        .context("/nonexistent")
+        .failure(1)
+        .says("not found");
     let project = Project::new().dockerfile("FROM scratch AS a\nCOPY . /\n");
-    project.build().target("b").failure(1).says("target stage \"b\" could not be found");
+    project
+        .build()
+        .target("b")
+        .failure(1)
+        .says("target stage \"b\" could not be found");
 }
 
 #[test]
@@ -87,8 +127,14 @@ fn special_files_in_the_context() {
     let _socket = std::os::unix::net::UnixListener::bind(project.context().join("socket")).unwrap();
     // A tree with links that loop, sockets and FIFOs is either built or refused by name; never a hang.
     let outcome = project.build().run();
-    assert!(outcome.code == 0 || outcome.stderr.contains("fifo"), "{}", outcome.stderr);
-    let project = Project::new().dockerfile("FROM scratch\nCOPY loop /x\n").symlink("loop", "loop");
+    assert!(
+        outcome.code == 0 || outcome.stderr.contains("fifo"),
+        "{}",
+        outcome.stderr
+    );
+    let project = Project::new()
+        .dockerfile("FROM scratch\nCOPY loop /x\n")
+        .symlink("loop", "loop");
     project.build().failure(1).says("loop");
 }
 
@@ -97,13 +143,22 @@ fn a_read_only_store_and_a_full_one() {
     if !super::common::User::is_root() {
         return super::common::skip("mounting needs root");
     }
-    let project = Project::new().file("a", noise(3 << 20)).dockerfile("FROM scratch\nCOPY a /\n");
+    let project = Project::new()
+        .file("a", noise(3 << 20))
+        .dockerfile("FROM scratch\nCOPY a /\n");
     let small = project.path("small");
     std::fs::create_dir(&small).unwrap();
     let mount = |options: &str| {
         super::image::tool(
             "mount",
-            &["-t", "tmpfs", "-o", options, "tmpfs", small.to_str().unwrap()],
+            &[
+                "-t",
+                "tmpfs",
+                "-o",
+                options,
+                "tmpfs",
+                small.to_str().unwrap(),
+            ],
         )
     };
     mount("size=1m");

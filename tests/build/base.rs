@@ -21,7 +21,11 @@ impl Registry {
     /// Starts an empty registry.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let host = format!("127.0.0.1:{port}");
         let config = directory.path().join("config.yml");
         let storage = directory.path().join("storage");
@@ -42,10 +46,17 @@ impl Registry {
             .expect("docker-registry is installed by scripts/test");
         let started = Instant::now();
         while TcpStream::connect(&host).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "docker-registry does not answer");
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "docker-registry does not answer"
+            );
             std::thread::yield_now();
         }
-        Self { child, host, _directory: directory }
+        Self {
+            child,
+            host,
+            _directory: directory,
+        }
     }
 
     /// A registry that has `debian:bookworm`.
@@ -53,7 +64,10 @@ impl Registry {
         let registry = Self::start();
         let target = format!("docker://{}/debian:bookworm", registry.host);
         let source = format!("oci:{}:bookworm", debian().display());
-        tool("skopeo", &["copy", "--dest-tls-verify=false", &source, &target]);
+        tool(
+            "skopeo",
+            &["copy", "--dest-tls-verify=false", &source, &target],
+        );
         registry
     }
 }
@@ -85,10 +99,21 @@ fn make_debian(draft: &Path) {
     let rootfs = draft.join("rootfs");
     let layout = draft.join("layout");
     let image = format!("{}:bookworm", layout.display());
-    tool("mmdebstrap", &["--variant=minbase", "--quiet", "bookworm", rootfs.to_str().unwrap()]);
+    tool(
+        "mmdebstrap",
+        &[
+            "--variant=minbase",
+            "--quiet",
+            "bookworm",
+            rootfs.to_str().unwrap(),
+        ],
+    );
     tool("umoci", &["init", "--layout", layout.to_str().unwrap()]);
     tool("umoci", &["new", "--image", &image]);
-    tool("umoci", &["insert", "--image", &image, rootfs.to_str().unwrap(), "/"]);
+    tool(
+        "umoci",
+        &["insert", "--image", &image, rootfs.to_str().unwrap(), "/"],
+    );
     tool(
         "umoci",
         &[

@@ -16,7 +16,10 @@ fn tree(project: &Project) -> BTreeMap<String, String> {
 }
 
 fn files(project: Project) -> Project {
-    project.file("a.txt", "a").file("dir/b.txt", "b").file("dir/sub/c.txt", "c")
+    project
+        .file("a.txt", "a")
+        .file("dir/b.txt", "b")
+        .file("dir/sub/c.txt", "c")
 }
 
 #[test]
@@ -50,7 +53,11 @@ fn destinations_follow_dockers_rules() {
         ("work/rel/a.txt", "file 644 0:0 a"),
         ("optional/a.txt", "file 644 0:0 a"),
     ] {
-        assert_eq!(tree.get(path).map(String::as_str), Some(entry), "{path}: {tree:#?}");
+        assert_eq!(
+            tree.get(path).map(String::as_str),
+            Some(entry),
+            "{path}: {tree:#?}"
+        );
     }
 }
 
@@ -162,12 +169,24 @@ fn copy_from_a_stage_keeps_owners_and_add_extracts_archives() {
 #[test]
 fn ignored_files_never_arrive() {
     let project = files(Project::new())
-        .file(".dockerignore", "**/*.txt\n!dir/sub/c.txt\n.dockerignore\nDockerfile\n")
+        .file(
+            ".dockerignore",
+            "**/*.txt\n!dir/sub/c.txt\n.dockerignore\nDockerfile\n",
+        )
         .file("keep.md", "k")
         .dockerfile("FROM scratch\nCOPY . /all/\n");
     let tree = tree(&project);
     let names: Vec<&str> = tree.keys().map(String::as_str).collect();
-    assert_eq!(names, ["all", "all/dir", "all/dir/sub", "all/dir/sub/c.txt", "all/keep.md"]);
+    assert_eq!(
+        names,
+        [
+            "all",
+            "all/dir",
+            "all/dir/sub",
+            "all/dir/sub/c.txt",
+            "all/keep.md"
+        ]
+    );
 }
 
 #[test]

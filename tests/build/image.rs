@@ -13,9 +13,10 @@ pub struct Layout {
 
 /// Runs a tool that must be there and must succeed.
 pub fn tool(name: &str, words: &[&str]) -> Output {
-    let output = Command::new(name).args(words).output().unwrap_or_else(|error| {
-        panic!("{name} cannot be run ({error}): scripts/test installs it")
-    });
+    let output = Command::new(name)
+        .args(words)
+        .output()
+        .unwrap_or_else(|error| panic!("{name} cannot be run ({error}): scripts/test installs it"));
     assert!(
         output.status.success(),
         "{name} {words:?} failed:\n{}{}",
@@ -28,7 +29,9 @@ pub fn tool(name: &str, words: &[&str]) -> Output {
 impl Layout {
     /// The layout in a directory.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     fn reference(&self) -> String {
@@ -37,7 +40,10 @@ impl Layout {
 
     /// The config as skopeo reads it.
     pub fn config(&self) -> Value {
-        let output = tool("skopeo", &["inspect", "--config", "--raw", &self.reference()]);
+        let output = tool(
+            "skopeo",
+            &["inspect", "--config", "--raw", &self.reference()],
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -50,7 +56,10 @@ impl Layout {
     /// Unpacks it with umoci: the bundle's directory.
     pub fn unpack(&self, bundle: &Path) -> PathBuf {
         let image = format!("{}:latest", self.path.display());
-        tool("umoci", &["unpack", "--image", &image, bundle.to_str().unwrap()]);
+        tool(
+            "umoci",
+            &["unpack", "--image", &image, bundle.to_str().unwrap()],
+        );
         bundle.join("rootfs")
     }
 
@@ -68,7 +77,11 @@ pub fn list(root: &Path) -> BTreeMap<String, String> {
     while let Some(directory) = pending.pop() {
         for entry in std::fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
-            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            let name = path
+                .strip_prefix(root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
             let metadata = path.symlink_metadata().unwrap();
             let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
             let kind = if metadata.is_dir() {
@@ -93,8 +106,14 @@ pub fn run_bundle(bundle: &Path) -> Output {
     let mut spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
     spec["process"]["terminal"] = Value::from(false);
     std::fs::write(&config, spec.to_string()).unwrap();
-    let id = format!("builder-test-{}-{}", std::process::id(), bundle.display().to_string().len());
-    crun(bundle, &id).output().expect("crun is installed by scripts/test")
+    let id = format!(
+        "builder-test-{}-{}",
+        std::process::id(),
+        bundle.display().to_string().len()
+    );
+    crun(bundle, &id)
+        .output()
+        .expect("crun is installed by scripts/test")
 }
 
 /// `crun run` in a mount namespace of its own: crun refuses hosts with cgroup v1 and v2 side by
@@ -103,6 +122,9 @@ pub fn crun(bundle: &Path, id: &str) -> Command {
     let script = "umount /sys/fs/cgroup/unified 2>/dev/null; \
                   exec crun --cgroup-manager=disabled run --bundle \"$0\" \"$1\"";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(bundle).arg(id);
+    command
+        .args(["--mount", "sh", "-c", script])
+        .arg(bundle)
+        .arg(id);
     command
 }

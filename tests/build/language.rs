@@ -72,12 +72,17 @@ fn metadata_becomes_config_and_history() {
     assert!(history.contains(&"CMD [\"a\" \"b\"]"), "{history:?}");
     let layers = config["history"].as_array().unwrap().iter();
     let layers = layers.filter(|entry| entry["empty_layer"] != true).count();
-    assert_eq!(layers, config["rootfs"]["diff_ids"].as_array().unwrap().len());
+    assert_eq!(
+        layers,
+        config["rootfs"]["diff_ids"].as_array().unwrap().len()
+    );
 }
 
 #[test]
 fn run_sees_its_sandbox() {
-    let Some(project) = Project::with_busybox() else { return };
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
     let project = project.dockerfile(
         "
         FROM busybox
@@ -94,13 +99,22 @@ fn run_sees_its_sandbox() {
     let read = |path: &str| std::fs::read_to_string(rootfs.join(path)).unwrap();
     let env = read("env");
     assert!(env.contains("ONE=1\n") && env.contains("TWO=2\n"), "{env}");
-    assert!(env.contains("HOME=/root\n") && env.contains("SOURCE_DATE_EPOCH="), "{env}");
-    assert!(!env.contains("CARGO"), "the builder's environment does not leak: {env}");
+    assert!(
+        env.contains("HOME=/root\n") && env.contains("SOURCE_DATE_EPOCH="),
+        "{env}"
+    );
+    assert!(
+        !env.contains("CARGO"),
+        "the builder's environment does not leak: {env}"
+    );
     assert_eq!(read("hostname"), "buildkitsandbox\n");
     assert!(read("id").starts_with("uid=0(root) gid=0(root)"));
     assert_eq!(read("umask"), "0022\n");
     assert!(read("tmp/user-id").starts_with("uid=1000(user) gid=1000(user)"));
-    assert!(read("tmp/user-id").contains("2000(extra)"), "supplementary groups");
+    assert!(
+        read("tmp/user-id").contains("2000(extra)"),
+        "supplementary groups"
+    );
     assert_eq!(read("tmp/pwd"), "/home\n");
     assert!(!tree.contains_key("etc/resolv.conf"), "{tree:#?}");
     assert!(!tree.contains_key("etc/hosts"), "{tree:#?}");
@@ -108,7 +122,9 @@ fn run_sees_its_sandbox() {
 
 #[test]
 fn run_in_all_its_forms() {
-    let Some(project) = Project::with_busybox() else { return };
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
     let project = project.dockerfile(
         r#"
         FROM busybox
@@ -146,7 +162,9 @@ fn run_in_all_its_forms() {
 
 #[test]
 fn deletions_modes_and_links_of_run_arrive() {
-    let Some(project) = Project::with_busybox() else { return };
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
     let project = project.dockerfile(
         "
         FROM busybox
@@ -155,7 +173,10 @@ fn deletions_modes_and_links_of_run_arrive() {
         ",
     );
     let tree = layout(&project).tree(&project.path("bundle"));
-    assert!(!tree.contains_key("d/one") && !tree.contains_key("d/e/two"), "{tree:#?}");
+    assert!(
+        !tree.contains_key("d/one") && !tree.contains_key("d/e/two"),
+        "{tree:#?}"
+    );
     assert_eq!(tree["d/e"], "dir 755 0:0");
     assert_eq!(tree["hard"], "file 4755 5:6 1");
     assert_eq!(tree["soft"], "link -> d");
@@ -163,9 +184,14 @@ fn deletions_modes_and_links_of_run_arrive() {
 
 #[test]
 fn mounts_are_there_and_leave_nothing() {
-    let Some(project) = Project::with_busybox() else { return };
-    let project = project.file("ctx/a", "from context").file("s", "hush-hush-secret").dockerfile(
-        "
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
+    let project = project
+        .file("ctx/a", "from context")
+        .file("s", "hush-hush-secret")
+        .dockerfile(
+            "
         FROM busybox AS other
         RUN echo stage > /from-stage
         FROM busybox
@@ -177,11 +203,16 @@ fn mounts_are_there_and_leave_nothing() {
         RUN --mount=type=secret,id=s cat /run/secrets/s | wc -c > /secret
         RUN --mount=type=secret,id=s,env=S echo ${#S} > /secret-env
         ",
-    );
+        );
     let path = project.path("layout");
     let spec = format!("type=oci,dest={},tar=false", path.display());
     let secret = format!("id=s,src={}", project.context().join("s").display());
-    project.build().words(["--secret", &secret]).tag("test").output_to(&spec).success();
+    project
+        .build()
+        .words(["--secret", &secret])
+        .tag("test")
+        .output_to(&spec)
+        .success();
     let tree = Layout::at(&path).tree(&project.path("bundle"));
     assert_eq!(tree["bind"], "file 644 0:0 from context");
     assert_eq!(tree["stage"], "file 644 0:0 stage");
@@ -222,10 +253,16 @@ fn the_same_image_for_root_and_for_a_user() {
         RUN mknod /fifo p && chmod 2755 /d
         COPY --chown=7:8 f /f
         ";
-    let Some(user) = User::with_subuids() else { return };
-    let Some(root) = Project::with_busybox() else { return };
+    let Some(user) = User::with_subuids() else {
+        return;
+    };
+    let Some(root) = Project::with_busybox() else {
+        return;
+    };
     let root = root.file("f", "1").dockerfile(dockerfile);
-    let Some(other) = Project::with_busybox() else { return };
+    let Some(other) = Project::with_busybox() else {
+        return;
+    };
     let other = other.file("f", "1").dockerfile(dockerfile).owned_by(user);
     let ours = root.build().success().digest();
     assert_eq!(other.build().success().digest(), ours);

@@ -55,8 +55,15 @@ pub fn head_time(
     directory: &Path,
     environment: &[(String, String)],
 ) -> Result<Option<i64>, GitError> {
-    let options = GitOptions { environment: environment.to_vec(), ..GitOptions::default() };
-    let git = Git { options: &options, directory, remote: "" };
+    let options = GitOptions {
+        environment: environment.to_vec(),
+        ..GitOptions::default()
+    };
+    let git = Git {
+        options: &options,
+        directory,
+        remote: "",
+    };
     match git.run("read the time of", ["log", "-1", "--format=%ct"]) {
         Ok(time) => Ok(time.trim().parse().ok()),
         Err(GitError::Failed { .. }) => Ok(None),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::CopyError;
 use crate::cache::Store;
 use crate::cache::store::DirDraft;
+use crate::executor::contents::{lower_options, open_archive};
 use crate::executor::supplies::Files;
 use crate::failure::Failure;
-use crate::executor::contents::{lower_options, open_archive};
-use crate::layer::{self, Limits};
+use crate::layer::{self, ApplyOptions, Limits, Ownership};
 use crate::rooted::Root;
 use crate::tree::{Tree, TreePath, View};
 
@@ -48,14 +48,35 @@ pub(super) fn extract<'a>(
     open: &dyn Fn() -> io::Result<Box<dyn Read + Send + 'a>>,
     path: &TreePath,
 ) -> Result<Option<Extracted>, Failure> {
-    let failed = |source| CopyError::Archive { path: path.clone(), source };
-    let read = |source| CopyError::Read { path: path.clone(), source };
-    let Some(tar) = open().and_then(open_archive).map_err(read)? else { return Ok(None) };
-    let tree = layer::index(tar, Limits::default(), io::sink()).map_err(failed)?.tree;
-    let Some(tar) = open().and_then(open_archive).map_err(read)? else { return Ok(None) };
+    let failed = |source| CopyError::Archive {
+        path: path.clone(),
+        source,
+    };
+    let read = |source| CopyError::Read {
+        path: path.clone(),
+        source,
+    };
+    let Some(tar) = open().and_then(open_archive).map_err(read)? else {
+        return Ok(None);
+    };
+    let tree = layer::index(tar, Limits::default(), io::sink())
+        .map_err(failed)?
+        .tree;
+    let Some(tar) = open().and_then(open_archive).map_err(read)? else {
+        return Ok(None);
+    };
     let scratch = store.draft_dir()?;
-    layer::apply(tar, scratch.fs(), &lower_options(&View::new(), &[]))
-        .map_err(failed)?;
+    // Owners and devices are in the tree; here they would only need privileges.
+    let below = View::new();
+    let options = ApplyOptions {
+        ownership: Ownership::Recorded,
+        ..lower_options(&below, &[])
+    };
+    layer::apply(tar, scratch.fs(), &options).map_err(failed)?;
     let root = Root::open(scratch.fs()).map_err(|source| CopyError::Scratch { source })?;
-    Ok(Some(Extracted { tree: Arc::new(tree), root: Arc::new(root), _scratch: scratch }))
+    Ok(Some(Extracted {
+        tree: Arc::new(tree),
+        root: Arc::new(root),
+        _scratch: scratch,
+    }))
 }

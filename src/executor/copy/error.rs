@@ -10,7 +10,9 @@ use crate::tree::{OwnerError, ResolveError, TreePath};
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// A source does not exist.
-    #[error("failed to compute cache key: failed to calculate checksum of ref: \"{path}\": not found")]
+    #[error(
+        "failed to compute cache key: failed to calculate checksum of ref: \"{path}\": not found"
+    )]
     NotFound {
         /// The source, from its root.
         path: String,

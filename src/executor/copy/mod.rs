@@ -9,8 +9,7 @@ mod source;
 
 pub use error::CopyError;
 
-
-use place::{Destination, Placed, Placer};
+use place::{Destination, Layout, Placer};
 use source::Sources;
 
 use super::Executor;
@@ -27,7 +26,7 @@ use crate::layer;
 use crate::pattern::Ignore;
 use crate::planner::graph::Step;
 use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
-use crate::tree::{Entry, Owner, Tree, View, resolve_owner, selection_digest};
+use crate::tree::{Owner, Tree, View, resolve_owner, selection_digest};
 
 /// The digest of all that an operation takes from a tree: what its definition key holds of a
 /// context, and what its content key holds of a stage.
@@ -35,7 +34,9 @@ pub fn selection(op: &CopyOp, view: &View) -> Result<SelectionDigest, CopyError>
     let excludes = excludes(op)?;
     let mut parts = Vec::new();
     for input in &op.inputs {
-        let CopyInput::Path(path) = input else { continue };
+        let CopyInput::Path(path) = input else {
+            continue;
+        };
         parts.extend_from_slice(&(path.len() as u64).to_le_bytes());
         parts.extend_from_slice(path.as_bytes());
         for named in source::named(view, 0, path, op.parents, excludes.as_ref())? {
@@ -54,7 +55,10 @@ fn excludes(op: &CopyOp) -> Result<Option<Ignore>, CopyError> {
     }
     Ignore::new(&op.excludes)
         .map(Some)
-        .map_err(|source| CopyError::Pattern { pattern: op.excludes.join(", "), source })
+        .map_err(|source| CopyError::Pattern {
+            pattern: op.excludes.join(", "),
+            source,
+        })
 }
 
 impl Executor<'_> {
@@ -67,7 +71,11 @@ impl Executor<'_> {
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
         let mut sources = Sources::gather(self, op)?;
-        let below = if op.link { None } else { Some(self.faces.view(base)?) };
+        let below = if op.link {
+            None
+        } else {
+            Some(self.faces.view(base)?)
+        };
         let owner = match (&op.chown, &below) {
             (None, _) => None,
             (Some(owner), Some(view)) => Some(self.owner(view, owner)?),
@@ -82,8 +90,8 @@ impl Executor<'_> {
             epoch: step.epoch,
         })?;
         sources.place(self, op, excludes(op)?.as_ref(), &mut placer)?;
-        let placed = placer.finish();
-        self.write_placed(step, &placed, &sources, receipt)
+        let layout = placer.finish();
+        self.write_placed(step, layout, &sources, receipt)
     }
 
     /// Makes a directory and what leads to it, owned by the user in force.
@@ -112,8 +120,8 @@ impl Executor<'_> {
             epoch: step.epoch,
         })?;
         placer.make_destination()?;
-        let placed = placer.finish();
-        self.write_placed(step, &placed, &Sources::none(), receipt)
+        let layout = placer.finish();
+        self.write_placed(step, layout, &Sources::none(), receipt)
     }
 
     /// Copies the contents of a directory of a source into an empty directory of the host.
@@ -145,28 +153,32 @@ impl Executor<'_> {
             epoch: Epoch(i64::MAX),
         })?;
         sources.place(self, &op, None, &mut placer)?;
-        let placed = placer.finish();
-        let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
-        let contents = sources.contents(self, &placed)?;
-        let failed = |source| ExecuteError::Snapshot { name: "cache mount".to_owned(), source };
+        let Layout { entries, origins } = placer.finish();
+        let contents = sources.contents(self, origins)?;
+        let failed = |source| ExecuteError::Snapshot {
+            name: "cache mount".to_owned(),
+            source,
+        };
         write_both(&entries, &contents, directory).map_err(failed)?;
         Ok(())
     }
 
     fn owner(&self, view: &View, owner: &str) -> Result<Owner, CopyError> {
-        resolve_owner(view, owner)
-            .map_err(|source| CopyError::Owner { owner: owner.to_owned(), source })
+        resolve_owner(view, owner).map_err(|source| CopyError::Owner {
+            owner: owner.to_owned(),
+            source,
+        })
     }
 
     /// Writes the layer of placed entries, unless a layer of the same entries is known.
     fn write_placed(
         &self,
         step: &Step,
-        placed: &[Placed],
+        layout: Layout,
         sources: &Sources,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
+        let Layout { entries, origins } = layout;
         // The entries are all that the layer depends on: their digest is the content key.
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
         let material = Material::new("entries").with("tree", tree.digest().to_string());
@@ -174,16 +186,18 @@ impl Executor<'_> {
             return Ok(Made::Known(record));
         }
         receipt.materials.push(material);
-        let contents = sources.contents(self, placed)?;
-        let failed = |source| ExecuteError::Snapshot { name: step.name.clone(), source };
+        let contents = sources.contents(self, origins)?;
+        let failed = |source| ExecuteError::Snapshot {
+            name: step.name.clone(),
+            source,
+        };
         let draft = match self.needs_directory(step.id) {
             true => Some(self.input.store.draft_dir()?),
             false => None,
         };
         let (written, blob) = match (&draft, self.input.options.encoding) {
             (Some(draft), _) => {
-                let written =
-                    write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
+                let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
                 (written, None)
             }
             (None, encoding) => {
@@ -201,7 +215,15 @@ impl Executor<'_> {
                 let (digest, size) = writer.commit(blob)?;
                 let made_by = Some(encoder_name(encoding));
                 let compression = encoding.compression;
-                (written, Some(BlobForm { compression, digest, size, made_by }))
+                (
+                    written,
+                    Some(BlobForm {
+                        compression,
+                        digest,
+                        size,
+                        made_by,
+                    }),
+                )
             }
         };
         let diff_id = written.diff_id;
@@ -212,6 +234,9 @@ impl Executor<'_> {
         if let Some(draft) = draft {
             self.input.store.keep_dir(&diff_id, draft)?;
         }
-        Ok(Made::Layer { diff_id, size: written.size })
+        Ok(Made::Layer {
+            diff_id,
+            size: written.size,
+        })
     }
 }

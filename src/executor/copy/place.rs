@@ -11,13 +11,23 @@ use crate::clock::Epoch;
 use crate::planner::op::Chmod;
 use crate::tree::{Entry, Follow, Kind, Selected, Tree, TreePath, View};
 
-/// An entry of the new layer and the source that holds its content.
+/// The source that holds the content of a file: the number of its tree and the path in it.
+pub(crate) type Origin = (usize, TreePath);
+
+/// An entry of the new layer and where its content is.
 #[derive(Clone, Debug)]
-pub(crate) struct Placed {
-    /// The entry at its destination.
-    pub(crate) entry: Entry,
-    /// For files: the number of the source root and the path in it.
-    pub(crate) origin: Option<(usize, TreePath)>,
+struct Placed {
+    entry: Entry,
+    origin: Option<Origin>,
+}
+
+/// The new layer: its entries in tree order, and for each where its content is.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// The entries.
+    pub(crate) entries: Vec<Entry>,
+    /// As many as there are entries; only files have one.
+    pub(crate) origins: Vec<Option<Origin>>,
 }
 
 /// Where files go and what they become.
@@ -67,7 +77,11 @@ impl<'a> Placer<'a> {
                 .path(),
             None => TreePath::clean(destination.path),
         };
-        Ok(Self { destination, resolved, placed: BTreeMap::new() })
+        Ok(Self {
+            destination,
+            resolved,
+            placed: BTreeMap::new(),
+        })
     }
 
     /// Makes the destination itself a directory: WORKDIR.
@@ -126,7 +140,7 @@ impl<'a> Placer<'a> {
 
     /// The entries in tree order, with the existing directories that lead to them: an extractor
     /// that unpacks the layer apart from its base would otherwise invent their modes.
-    pub(crate) fn finish(mut self) -> Vec<Placed> {
+    pub(crate) fn finish(mut self) -> Layout {
         let mut ancestors = BTreeMap::new();
         if let Some(base) = self.destination.base {
             for path in self.placed.keys() {
@@ -141,19 +155,34 @@ impl<'a> Placer<'a> {
                         if let Kind::Directory { opaque } = &mut entry.kind {
                             *opaque = false;
                         }
-                        ancestors.insert(path.clone(), Placed { entry, origin: None });
+                        ancestors.insert(
+                            path.clone(),
+                            Placed {
+                                entry,
+                                origin: None,
+                            },
+                        );
                     }
                     parent = path.parent();
                 }
             }
         }
         self.placed.append(&mut ancestors);
-        self.placed.into_values().collect()
+        let mut layout = Layout::default();
+        for placed in self.placed.into_values() {
+            layout.entries.push(placed.entry);
+            layout.origins.push(placed.origin);
+        }
+        layout
     }
 
     /// Places what is in a directory.
     fn place_contents(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
-        for selected in source.select().iter().filter(|selected| !selected.name.is_root()) {
+        for selected in source
+            .select()
+            .iter()
+            .filter(|selected| !selected.name.is_root())
+        {
             self.place_entry(source.root, selected, target)?;
         }
         Ok(())
@@ -162,11 +191,19 @@ impl<'a> Placer<'a> {
     fn place_members(&mut self, source: &Named<'_>, archive: &Tree) -> Result<(), CopyError> {
         self.make_directories(&self.resolved.clone())?;
         let mut places = BTreeMap::from([(TreePath::root(), self.resolved.clone())]);
-        for selected in source.select().iter().filter(|selected| !selected.name.is_root()) {
+        for selected in source
+            .select()
+            .iter()
+            .filter(|selected| !selected.name.is_root())
+        {
             let path = place_of(&places, &selected.name);
             if selected.entry.is_directory() {
                 let is_implied = archive.entry(&selected.name).is_none();
-                let path = if is_implied { self.lead_through(path)? } else { path };
+                let path = if is_implied {
+                    self.lead_through(path)?
+                } else {
+                    path
+                };
                 if !is_implied || self.standing(&path) == Standing::Nothing {
                     self.insert(path.clone(), selected.entry, None);
                 }
@@ -174,7 +211,10 @@ impl<'a> Placer<'a> {
                 continue;
             }
             self.placed.retain(|placed, _| !placed.is_within(&path));
-            let first = selected.same_as.as_ref().map(|first| place_of(&places, first));
+            let first = selected
+                .same_as
+                .as_ref()
+                .map(|first| place_of(&places, first));
             self.insert_file(source.root, selected.entry, first, path);
         }
         Ok(())
@@ -182,11 +222,20 @@ impl<'a> Placer<'a> {
 
     /// Where a directory is that names in an archive lead through.
     fn lead_through(&self, path: TreePath) -> Result<TreePath, CopyError> {
-        let Some(base) = self.destination.base.filter(|_| !self.placed.contains_key(&path)) else {
+        let Some(base) = self
+            .destination
+            .base
+            .filter(|_| !self.placed.contains_key(&path))
+        else {
             return Ok(path);
         };
-        let failed = |source| CopyError::Destination { path: path.to_string(), source };
-        let resolved = base.resolve_missing(path.as_bytes(), None, Follow::All).map_err(failed)?;
+        let failed = |source| CopyError::Destination {
+            path: path.to_string(),
+            source,
+        };
+        let resolved = base
+            .resolve_missing(path.as_bytes(), None, Follow::All)
+            .map_err(failed)?;
         let path = resolved.path();
         match self.standing(&path) {
             Standing::Other => Err(CopyError::NotADirectory { path }),
@@ -227,7 +276,13 @@ impl<'a> Placer<'a> {
     }
 
     /// Places what is no directory; `first` is where another name of it was placed.
-    fn insert_file(&mut self, root: usize, source: &Entry, first: Option<TreePath>, path: TreePath) {
+    fn insert_file(
+        &mut self,
+        root: usize,
+        source: &Entry,
+        first: Option<TreePath>,
+        path: TreePath,
+    ) {
         let mut entry = source.clone();
         let mut origin = None;
         if let Some(target) = first {
@@ -262,7 +317,8 @@ impl<'a> Placer<'a> {
     }
 
     fn make_parents(&mut self, path: &TreePath) -> Result<(), CopyError> {
-        path.parent().map_or(Ok(()), |parent| self.make_directories(&parent))
+        path.parent()
+            .map_or(Ok(()), |parent| self.make_directories(&parent))
     }
 
     /// Makes a directory and what leads to it: 0755, `--chown`'s owner, numeric `--chmod`.
@@ -280,7 +336,13 @@ impl<'a> Placer<'a> {
         if let Some(Chmod::Octal(mode)) = self.destination.chmod {
             entry.mode = *mode;
         }
-        self.placed.insert(path.clone(), Placed { entry, origin: None });
+        self.placed.insert(
+            path.clone(),
+            Placed {
+                entry,
+                origin: None,
+            },
+        );
         Ok(())
     }
 
@@ -296,12 +358,19 @@ impl<'a> Placer<'a> {
                 None => return Standing::Nothing,
             },
         };
-        if directory { Standing::Directory } else { Standing::Other }
+        if directory {
+            Standing::Directory
+        } else {
+            Standing::Other
+        }
     }
 }
 
 /// Where a member of an archive goes, given where its directory went.
 fn place_of(places: &BTreeMap<TreePath, TreePath>, name: &TreePath) -> TreePath {
     let parent = name.parent().unwrap_or_else(TreePath::root);
-    places.get(&parent).unwrap_or(&parent).join_name(name.name())
+    places
+        .get(&parent)
+        .unwrap_or(&parent)
+        .join_name(name.name())
 }

@@ -24,13 +24,17 @@ pub(crate) struct Named<'a> {
 impl<'a> Named<'a> {
     /// Whether it is a directory.
     pub(crate) fn is_directory(&self) -> bool {
-        self.view.lookup(&self.path).is_some_and(|node| node.entry.is_directory())
+        self.view
+            .lookup(&self.path)
+            .is_some_and(|node| node.entry.is_directory())
     }
 
     /// It and all that is in it, parents first, without what is excluded.
     pub(crate) fn select(&self) -> Vec<Selected<'a>> {
         let mut selected = self.view.select(&self.path);
-        let Some(excludes) = self.excludes else { return selected };
+        let Some(excludes) = self.excludes else {
+            return selected;
+        };
         let kept: BTreeSet<TreePath> = selected
             .iter()
             .map(|selected| &selected.name)
@@ -39,7 +43,9 @@ impl<'a> Named<'a> {
             .collect();
         // An excluded directory stays if an exception brought back something in it.
         let leads_to_kept = |name: &TreePath| {
-            kept.range(name.clone()..).next().is_some_and(|next| next.is_within(name))
+            kept.range(name.clone()..)
+                .next()
+                .is_some_and(|next| next.is_within(name))
         };
         selected.retain(|selected| {
             kept.contains(&selected.name)
@@ -47,7 +53,9 @@ impl<'a> Named<'a> {
         });
         // A link whose first name was excluded becomes the file, and later links follow it.
         for index in 0..selected.len() {
-            let Some(first) = selected[index].same_as.clone() else { continue };
+            let Some(first) = selected[index].same_as.clone() else {
+                continue;
+            };
             if selected.iter().any(|other| other.name == first) {
                 continue;
             }
@@ -70,15 +78,30 @@ pub(crate) fn name<'a>(
     source: &str,
     excludes: Option<&'a Ignore>,
 ) -> Result<Vec<Named<'a>>, CopyError> {
-    let glob = Glob::new(source)
-        .map_err(|error| CopyError::Pattern { pattern: source.to_owned(), source: error })?;
-    let paths = if glob.has_wildcards() { expand(view, &glob) } else { vec![literal(&glob)] };
+    let glob = Glob::new(source).map_err(|error| CopyError::Pattern {
+        pattern: source.to_owned(),
+        source: error,
+    })?;
+    let paths = if glob.has_wildcards() {
+        expand(view, &glob)
+    } else {
+        vec![literal(&glob)]
+    };
     let mut found = Vec::with_capacity(paths.len());
     for named in paths {
         let path = view
             .resolve(named.as_bytes(), None, Follow::All)
-            .map_err(|source| CopyError::NotFound { path: named.to_string(), source })?;
-        let thing = Named { root, view, path, named, excludes };
+            .map_err(|source| CopyError::NotFound {
+                path: named.to_string(),
+                source,
+            })?;
+        let thing = Named {
+            root,
+            view,
+            path,
+            named,
+            excludes,
+        };
         let is_excluded = |excludes: &Ignore| excludes.excluded(thing.named.name());
         if !thing.is_directory() && excludes.is_some_and(is_excluded) {
             continue;
@@ -118,7 +141,13 @@ fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
                 None => {
                     let children = view.children(&directory);
                     let matching = |path: &&TreePath| component.matches(path.name());
-                    next.extend(children.iter().map(|node| node.path()).filter(matching).cloned());
+                    next.extend(
+                        children
+                            .iter()
+                            .map(|node| node.path())
+                            .filter(matching)
+                            .cloned(),
+                    );
                 }
             }
         }

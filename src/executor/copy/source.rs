@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::CopyError;
 use super::archive::{self, Extracted};
-use super::place::{Placed, Placer};
+use super::place::{self, Placer};
 use super::select::{self, Named};
 use crate::cache::store::DirDraft;
 use crate::digest::{ContentDigest, DiffId};
@@ -68,15 +68,23 @@ pub(super) fn named<'a>(
     if !clean.contains("**") {
         return select::name(view, root, &clean, excludes);
     }
-    let glob = DeepGlob::new(&clean)
-        .map_err(|error| CopyError::Pattern { pattern: source.to_owned(), source: error })?;
+    let glob = DeepGlob::new(&clean).map_err(|error| CopyError::Pattern {
+        pattern: source.to_owned(),
+        source: error,
+    })?;
     let mut found: Vec<Named<'a>> = Vec::new();
     for node in view.walk(&TreePath::root()) {
         let path = node.path();
         let inside = found.last().is_some_and(|last| path.is_within(&last.path));
         if !path.is_root() && !inside && glob.matches(path.as_bytes()) {
             let (path, named) = (path.clone(), path.clone());
-            found.push(Named { root, view, path, named, excludes });
+            found.push(Named {
+                root,
+                view,
+                path,
+                named,
+                excludes,
+            });
         }
     }
     Ok(found)
@@ -85,7 +93,11 @@ pub(super) fn named<'a>(
 impl Sources {
     /// No source at all.
     pub(super) fn none() -> Self {
-        Self { trees: Vec::new(), of_input: Vec::new(), extracted: Vec::new() }
+        Self {
+            trees: Vec::new(),
+            of_input: Vec::new(),
+            extracted: Vec::new(),
+        }
     }
 
     /// Collects the trees of a COPY.
@@ -103,7 +115,10 @@ impl Sources {
                 (CopyInput::Inline { name, data }, _) => sources.add(inline(name, data)),
                 (CopyInput::Url { .. } | CopyInput::Git { .. }, _) => {
                     let FileTree { view, files } = executor.input.supplies.fetched(input)?;
-                    sources.add(SourceTree { view, contents: Origin::Files(files) })
+                    sources.add(SourceTree {
+                        view,
+                        contents: Origin::Files(files),
+                    })
                 }
             };
             sources.of_input.push(number);
@@ -115,12 +130,18 @@ impl Sources {
         match from {
             Source::Context(name) => {
                 let FileTree { view, files } = executor.input.supplies.context(name)?;
-                Ok(SourceTree { view, contents: Origin::Files(files) })
+                Ok(SourceTree {
+                    view,
+                    contents: Origin::Files(files),
+                })
             }
             Source::Step(id) => {
                 let chain = executor.output(*id);
                 let view = executor.faces.view(&chain)?;
-                Ok(SourceTree { view, contents: Origin::Layers(chain) })
+                Ok(SourceTree {
+                    view,
+                    contents: Origin::Layers(chain),
+                })
             }
         }
     }
@@ -174,12 +195,13 @@ impl Sources {
         thing: &Named<'_>,
         placer: &mut Placer<'_>,
     ) -> Result<bool, Failure> {
-        let Some(node) = thing.view.lookup(&thing.path) else { return Ok(false) };
+        let Some(node) = thing.view.lookup(&thing.path) else {
+            return Ok(false);
+        };
         let path = node.entry.path.clone();
         let opener = self.open_all(executor, [(thing.root, path.clone())].iter())?;
         let open = || opener.open_at(thing.root, &path);
-        let Some(extracted) = archive::extract(executor.input.store, &open, &path)?
-        else {
+        let Some(extracted) = archive::extract(executor.input.store, &open, &path)? else {
             return Ok(false);
         };
         let tree = Arc::clone(extracted.tree());
@@ -189,22 +211,26 @@ impl Sources {
         let number = self.add(SourceTree { view, contents });
         let view = &self.trees[number].view;
         let (path, named) = (TreePath::root(), TreePath::root());
-        placer.place_archive(&Named { root: number, view, path, named, excludes: None }, &tree)?;
+        placer.place_archive(
+            &Named {
+                root: number,
+                view,
+                path,
+                named,
+                excludes: None,
+            },
+            &tree,
+        )?;
         Ok(true)
     }
 
-    /// The contents of placed entries, in their order.
-    pub(super) fn contents<'a>(
-        &'a self,
-        executor: &'a Executor<'_>,
-        placed: &'a [Placed],
-    ) -> Result<PlacedContents<'a>, Failure> {
-        let wanted = placed.iter().filter_map(|placed| placed.origin.as_ref());
-        let opener = self.open_all(executor, wanted)?;
-        let origins = placed
-            .iter()
-            .filter_map(|placed| Some((&placed.entry.path, placed.origin.as_ref()?)))
-            .collect();
+    /// The contents of a layer's entries, given where they are.
+    pub(super) fn contents(
+        &self,
+        executor: &Executor<'_>,
+        origins: Vec<Option<place::Origin>>,
+    ) -> Result<PlacedContents, Failure> {
+        let opener = self.open_all(executor, origins.iter().flatten())?;
         Ok(PlacedContents { opener, origins })
     }
 
@@ -223,7 +249,9 @@ impl Sources {
                     opener.files.insert(*number, Arc::clone(files));
                 }
                 Origin::Layers(chain) => {
-                    let Some(node) = tree.view.lookup(path) else { continue };
+                    let Some(node) = tree.view.lookup(path) else {
+                        continue;
+                    };
                     let stored = tree.view.stored_path(&node).clone();
                     let cell = &chain.cells()[node.layer];
                     let diff_id = cell.diff_id().map_err(|Lost| ExecuteError::Cancelled)?;
@@ -232,10 +260,16 @@ impl Sources {
                         None => executor.input.store.layer(&diff_id).dir,
                     };
                     if let Some(directory) = directory {
-                        let root = opener.root(diff_id, &directory).map_err(|source| {
-                            CopyError::Read { path: path.clone(), source }
-                        })?;
-                        opener.stored.insert((*number, path.clone()), Stored::In(root, stored));
+                        let root =
+                            opener
+                                .root(diff_id, &directory)
+                                .map_err(|source| CopyError::Read {
+                                    path: path.clone(),
+                                    source,
+                                })?;
+                        opener
+                            .stored
+                            .insert((*number, path.clone()), Stored::In(root, stored));
                     } else {
                         let key = (*number, path.clone());
                         picks.entry(diff_id).or_default().insert(stored, key);
@@ -254,7 +288,10 @@ fn inline(name: &str, data: &[u8]) -> SourceTree {
     let size = data.len() as u64;
     let entry = Entry {
         path: TreePath::clean(name),
-        kind: Kind::File { size, content: ContentDigest::of(data) },
+        kind: Kind::File {
+            size,
+            content: ContentDigest::of(data),
+        },
         mode: 0o644,
         uid: 0,
         gid: 0,
@@ -263,7 +300,10 @@ fn inline(name: &str, data: &[u8]) -> SourceTree {
     };
     let tree = Arc::new(Tree::new(vec![entry], BTreeMap::new()));
     let contents = Origin::Files(Arc::new(Inline(data.to_vec())));
-    SourceTree { view: View::merge(&[tree]), contents }
+    SourceTree {
+        view: View::merge(&[tree]),
+        contents,
+    }
 }
 
 /// `--parents`: the directories from the pivot `/./` (or the root) down are kept.
@@ -331,7 +371,10 @@ impl Opener {
             None => {
                 let draft = executor.input.store.draft_dir()?;
                 let scratch = |source| CopyError::Scratch { source };
-                (Spool::new(tempfile::tempfile_in(draft.fs()).map_err(scratch)?), draft)
+                (
+                    Spool::new(tempfile::tempfile_in(draft.fs()).map_err(scratch)?),
+                    draft,
+                )
             }
         };
         let tar = executor.faces.any_tar(diff_id)?;
@@ -339,7 +382,11 @@ impl Opener {
         spool
             .0
             .pick(number, tar, Limits::default(), &paths)
-            .map_err(|source| ExecuteError::Layer { action: "read", diff_id, source })?;
+            .map_err(|source| ExecuteError::Layer {
+                action: "read",
+                diff_id,
+                source,
+            })?;
         for (stored, key) in wanted {
             self.stored.insert(key, Stored::Spooled(number, stored));
         }
@@ -362,17 +409,17 @@ impl Opener {
     }
 }
 
-/// The contents of a layer that is being written, by path in the layer.
-pub(super) struct PlacedContents<'a> {
+/// The contents of a layer that is being written, by the number of the entry.
+pub(super) struct PlacedContents {
     opener: Opener,
-    origins: BTreeMap<&'a TreePath, &'a (usize, TreePath)>,
+    origins: Vec<Option<place::Origin>>,
 }
 
-impl Contents for PlacedContents<'_> {
-    fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
-        match self.origins.get(path) {
-            Some((number, source)) => self.opener.open_at(*number, source),
-            None => Err(io::ErrorKind::NotFound.into()),
+impl Contents for PlacedContents {
+    fn open(&self, index: usize, _path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
+        match self.origins.get(index) {
+            Some(Some((number, source))) => self.opener.open_at(*number, source),
+            _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 }

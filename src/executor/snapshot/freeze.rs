@@ -415,17 +415,18 @@ impl Walk<'_> {
             return Err(SnapshotError::Redirected { path, feature });
         }
         let mtime = self.clamp(directory, name, &state, &path)?;
-        if type_of(&state) == FileType::Directory {
+        if type_of(&state).is_dir() {
             let merges = below
                 .as_ref()
                 .is_some_and(|(state, _)| type_of(state).is_dir());
+            let layers = if merges {
+                here.lowers.layers.clone()
+            } else {
+                Vec::new()
+            };
             jobs.push(Job::Directory {
                 path: path.clone(),
-                layers: if merges {
-                    here.lowers.layers.clone()
-                } else {
-                    Vec::new()
-                },
+                layers,
                 opaque: merges && (here.opaque || extended.opaque),
             });
         }
@@ -436,42 +437,38 @@ impl Walk<'_> {
             mtime,
             image: &extended.image,
         };
-        let mut unchanged = false;
-        if let Some((lower_state, lower)) = below {
-            let attributes = compare::extended(lower, name).map_err(failed)?;
-            let lower = Side {
-                directory: lower,
-                name,
-                state: lower_state,
-                mtime: lower_state.stx_mtime.tv_sec,
-                image: &attributes.image,
-            };
-            unchanged = compare::equal(&side, &lower).map_err(failed)?;
-        }
-        let kind = kind_of(directory, name, &state).map_err(failed)?;
-        let device = (state.stx_dev_major, state.stx_dev_minor);
-        let has_names = state.stx_nlink > 1 && type_of(&state) != FileType::Directory;
-        let mut entry = Entry {
+        let unchanged = match below {
+            Some((state, lower)) => is_same(&side, state, lower).map_err(failed)?,
+            None => false,
+        };
+        let entry = Entry {
+            kind: kind_of(directory, name, &state).map_err(failed)?,
             path,
-            kind,
             mode: u32::from(state.stx_mode) & 0o7777,
             uid: state.stx_uid,
             gid: state.stx_gid,
             mtime,
             xattrs: extended.image,
         };
+        found.push(self.recorded(entry, unchanged, &state));
+        Ok(())
+    }
+
+    /// What was found, with what was recorded of it.
+    fn recorded(&self, mut entry: Entry<Unread>, mut unchanged: bool, state: &Statx) -> Found {
+        let device = (state.stx_dev_major, state.stx_dev_minor);
         if let Some(recorded) = self.options.recorded
             && let Some(attributes) = recorded.of(device, state.stx_ino)
         {
             unchanged = false;
             attributes.apply(&mut entry);
         }
-        found.push(Found {
+        let has_names = state.stx_nlink > 1 && !type_of(state).is_dir();
+        Found {
             entry,
             unchanged,
             inode: has_names.then_some((device.0, device.1, state.stx_ino)),
-        });
-        Ok(())
+        }
     }
 
     /// Brings a time into the layer's form, on disk too.
@@ -519,6 +516,19 @@ impl Attributes {
         }
         entry.xattrs.extend(self.xattrs);
     }
+}
+
+/// Whether the layers below show the same under a name.
+fn is_same(side: &Side<'_>, state: Statx, lower: BorrowedFd<'_>) -> io::Result<bool> {
+    let attributes = compare::extended(lower, side.name)?;
+    let lower = Side {
+        directory: lower,
+        name: side.name,
+        state,
+        mtime: state.stx_mtime.tv_sec,
+        image: &attributes.image,
+    };
+    compare::equal(side, &lower)
 }
 
 fn deleted(path: TreePath) -> Found {

@@ -67,16 +67,18 @@ fn failed(what: &'static str, path: &TreePath) -> impl Fn(Errno) -> LayerError {
     }
 }
 
-/// Makes an empty file; nothing is there.
+/// Makes an empty file; nothing is there. Its mode may already be the right one.
 pub(super) fn create_file(
     parent: BorrowedFd<'_>,
     name: &CStr,
-    path: &TreePath,
+    entry: &Entry<Unread>,
 ) -> Result<File, LayerError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    let mode = Mode::RUSR | Mode::WUSR;
+    let mode = Mode::from_raw_mode(entry.mode & 0o777);
     let file = rustix::fs::openat(parent, name, flags | OFlags::CLOEXEC, mode);
-    Ok(file.map_err(|error| create_error(path, error))?.into())
+    Ok(file
+        .map_err(|error| create_error(&entry.path, error))?
+        .into())
 }
 
 /// Gives a written file its attributes. The order matters: a new owner takes set-id bits and
@@ -100,10 +102,18 @@ pub(super) fn describe_directory(
 
 fn describe(fd: BorrowedFd<'_>, entry: &Entry<Unread>, policy: Policy) -> Result<(), LayerError> {
     let path = &entry.path;
-    if let Some((uid, gid)) = policy.owner(entry) {
+    // A look costs next to nothing; a change is a transaction of the file system.
+    let state = rustix::fs::fstat(fd).map_err(failed("the owner", path))?;
+    let mut mode = Mode::from_raw_mode(state.st_mode & 0o7777);
+    if let Some((uid, gid)) = policy.owner(entry)
+        && (uid.as_raw(), gid.as_raw()) != (state.st_uid, state.st_gid)
+    {
         rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(failed("the owner", path))?;
+        mode = Mode::empty();
     }
-    rustix::fs::fchmod(fd, policy.mode(entry)).map_err(failed("the mode", path))?;
+    if mode != policy.mode(entry) || mode.is_empty() {
+        rustix::fs::fchmod(fd, policy.mode(entry)).map_err(failed("the mode", path))?;
+    }
     for (key, value) in &entry.xattrs {
         let Ok(key) = CString::new(key.as_slice()) else {
             continue;
@@ -160,22 +170,7 @@ pub(super) fn make_special(
     let made = match &entry.kind {
         Kind::Symlink { target } => rustix::fs::symlinkat(target.as_slice(), parent, name),
         Kind::Fifo => rustix::fs::mknodat(parent, name, FileType::Fifo, Mode::RUSR, 0),
-        Kind::CharDevice { major, minor } => device(
-            parent,
-            name,
-            FileType::CharacterDevice,
-            (*major, *minor),
-            entry,
-            policy,
-        )?,
-        Kind::BlockDevice { major, minor } => device(
-            parent,
-            name,
-            FileType::BlockDevice,
-            (*major, *minor),
-            entry,
-            policy,
-        )?,
+        Kind::CharDevice { .. } | Kind::BlockDevice { .. } => device(parent, name, entry, policy)?,
         Kind::Directory { .. } | Kind::File { .. } | Kind::Hardlink { .. } | Kind::Whiteout => {
             Err(Errno::INVAL)
         }
@@ -204,11 +199,14 @@ pub(super) fn make_special(
 fn device(
     parent: BorrowedFd<'_>,
     name: &CStr,
-    kind: FileType,
-    (major, minor): (u32, u32),
     entry: &Entry<Unread>,
     policy: Policy,
 ) -> Result<rustix::io::Result<()>, LayerError> {
+    let (kind, major, minor) = match entry.kind {
+        Kind::CharDevice { major, minor } => (FileType::CharacterDevice, major, minor),
+        Kind::BlockDevice { major, minor } => (FileType::BlockDevice, major, minor),
+        _ => return Ok(Err(Errno::INVAL)),
+    };
     if major > MAJOR_MAX || minor > MINOR_MAX {
         let path = entry.path.clone();
         return Err(LayerError::Device { path });
@@ -222,7 +220,7 @@ fn device(
             other => return Ok(other),
         }
     }
-    create_file(parent, name, &entry.path).map(|_| Ok(()))
+    create_file(parent, name, entry).map(|_| Ok(()))
 }
 
 /// `chmod` without following links: new kernels have a call for it.

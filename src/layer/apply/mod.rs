@@ -231,7 +231,7 @@ impl Applier<'_> {
             };
             return self.workers.write(job);
         }
-        let file = attributes::create_file(parent.as_fd(), &name, &entry.path)?;
+        let file = attributes::create_file(parent.as_fd(), &name, &entry)?;
         copy(content, &file, &entry.path)?;
         attributes::describe_file(&file, &entry, self.policy)
     }
@@ -283,7 +283,7 @@ impl Applier<'_> {
         let mut entry = node.entry.clone().map_content(|_| Unread);
         entry.path = path.clone();
         let (parent, name) = self.place(path)?;
-        let file = match attributes::create_file(parent.as_fd(), &name, path) {
+        let file = match attributes::create_file(parent.as_fd(), &name, &entry) {
             // It was brought here for another link.
             Err(LayerError::Create { source, .. })
                 if source.kind() == io::ErrorKind::AlreadyExists =>

@@ -42,7 +42,7 @@ impl Store {
             }
             let meta = entry.metadata().unwrap();
             // The time of the ground itself changes when somebody puts something there.
-            text += &format!(
+            let line = format!(
                 "{:?} {:o} {}:{} {} {}.{}\n",
                 entry.path(),
                 meta.mode(),
@@ -52,6 +52,7 @@ impl Store {
                 meta.mtime(),
                 meta.mtime_nsec()
             );
+            text.push_str(&line);
         }
         text
     }

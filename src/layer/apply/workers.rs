@@ -111,7 +111,7 @@ fn work(queue: &Receiver<Job>, policy: Policy) {
 
 fn write(job: &FileJob, policy: Policy) -> Result<(), LayerError> {
     let path = &job.entry.path;
-    let mut file = attributes::create_file(job.parent.as_fd(), &job.name, path)?;
+    let mut file = attributes::create_file(job.parent.as_fd(), &job.name, &job.entry)?;
     file.write_all(&job.data)
         .map_err(|error| create_error(path, error))?;
     attributes::describe_file(&file, &job.entry, policy)

@@ -15,8 +15,8 @@ fn record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let equals = body.iter().position(|byte| *byte == b'=')?;
     let (key, value) = (&body[..equals], &body[equals + 1..]);
     let is_text = matches!(key, b"path" | b"linkpath" | b"uname" | b"gname");
-    let bad_key = key.is_empty() || key.contains(&0);
-    (!bad_key && !(is_text && value.contains(&0))).then_some((key, value, rest))
+    let is_bad = key.is_empty() || key.contains(&0) || is_text && value.contains(&0);
+    (!is_bad).then_some((key, value, rest))
 }
 
 /// All records of a header; of two with one key the later counts. `GNU.sparse.offset` and

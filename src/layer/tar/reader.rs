@@ -363,20 +363,18 @@ impl<R: Read> Reader<R> {
             }
             None => None,
         };
-        let size = match map {
-            Some((map, real)) => {
-                let real = real.ok_or(TarError::Sparse { offset })?;
-                sparse::check(&map, real, self.stored).map_err(malformed)?;
-                self.holes = map.into();
-                real
-            }
-            None => {
-                self.holes.push_back(Stretch {
-                    offset: 0,
-                    size: stored,
-                });
-                stored
-            }
+        let size = if let Some((map, real)) = map {
+            let real = real.ok_or(TarError::Sparse { offset })?;
+            sparse::check(&map, real, self.stored).map_err(malformed)?;
+            self.holes = map.into();
+            real
+        } else {
+            let whole = Stretch {
+                offset: 0,
+                size: stored,
+            };
+            self.holes.push_back(whole);
+            stored
         };
         self.unpacked = self.unpacked.saturating_add(size);
         let max = self.limits.unpacked_bytes_max;

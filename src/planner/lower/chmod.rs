@@ -40,9 +40,9 @@ impl Chmod {
     pub fn apply(&self, mode: u32, is_directory: bool) -> u32 {
         match self {
             Self::Octal(mode) => *mode,
-            Self::Symbolic(list) => list
-                .split(',')
-                .fold(mode, |mode, clause| apply_clause(clause, mode, is_directory)),
+            Self::Symbolic(list) => list.split(',').fold(mode, |mode, clause| {
+                apply_clause(clause, mode, is_directory)
+            }),
         }
     }
 }
@@ -64,7 +64,9 @@ fn apply_clause(clause: &str, mut mode: u32, is_directory: bool) -> u32 {
     });
     let mut rest = actions;
     while let Some(action) = rest.chars().next() {
-        let end = rest[1..].find(['+', '-', '=']).map_or(rest.len(), |at| at + 1);
+        let end = rest[1..]
+            .find(['+', '-', '='])
+            .map_or(rest.len(), |at| at + 1);
         let bits = permissions(&rest[1..end], mode, is_directory) & classes;
         mode = match action {
             '+' => mode | bits,
@@ -116,7 +118,11 @@ mod tests {
             ("g=u", 0o2750, true, 0o2770),
         ] {
             let chmod = parse(list).unwrap();
-            assert_eq!(chmod.apply(mode, is_directory), result, "{list} on {mode:o}");
+            assert_eq!(
+                chmod.apply(mode, is_directory),
+                result,
+                "{list} on {mode:o}"
+            );
         }
     }
 

@@ -68,7 +68,7 @@ impl Lengths {
         }
     }
 
-    fn decode(&mut self, range: &mut Range<'_>, position: usize) -> Result<usize, Corrupt> {
+    fn decode(&mut self, range: &mut Coder<'_>, position: usize) -> Result<usize, Corrupt> {
         if !range.bit(&mut self.choice[0])? {
             return range.tree(&mut self.low[position], 3);
         }
@@ -161,7 +161,7 @@ impl Lzma {
         dictionary: &mut Dictionary,
         out: &mut Vec<u8>,
     ) -> Result<(), Corrupt> {
-        let mut range = Range::new(input)?;
+        let mut range = Coder::new(input)?;
         let end = out.len() + size;
         while out.len() < end {
             let place = self.position & self.position_mask;
@@ -186,7 +186,7 @@ impl Lzma {
         range.finish()
     }
 
-    fn literal(&mut self, range: &mut Range<'_>, dictionary: &Dictionary) -> Result<u8, Corrupt> {
+    fn literal(&mut self, range: &mut Coder<'_>, dictionary: &Dictionary) -> Result<u8, Corrupt> {
         let before = usize::from(dictionary.back(0).unwrap_or(0));
         let high = (self.position & self.literal_mask) << self.lc;
         let probabilities = self
@@ -221,7 +221,7 @@ impl Lzma {
     /// The length of a match; its distance is `repeats[0]`.
     fn copy_length(
         &mut self,
-        range: &mut Range<'_>,
+        range: &mut Coder<'_>,
         place: usize,
         dictionary: &Dictionary,
     ) -> Result<usize, Corrupt> {
@@ -252,7 +252,7 @@ impl Lzma {
         Ok(self.repeat_lengths.decode(range, place)? + 2)
     }
 
-    fn distance(&mut self, range: &mut Range<'_>, length: usize) -> Result<usize, Corrupt> {
+    fn distance(&mut self, range: &mut Coder<'_>, length: usize) -> Result<usize, Corrupt> {
         let slot = range.tree(&mut self.slots[length.min(3)], 6)?;
         if slot < 4 {
             return Ok(slot);
@@ -276,13 +276,13 @@ impl Lzma {
 }
 
 /// The range decoder over one chunk.
-struct Range<'a> {
+struct Coder<'a> {
     input: &'a [u8],
     range: u32,
     code: u32,
 }
 
-impl<'a> Range<'a> {
+impl<'a> Coder<'a> {
     fn new(input: &'a [u8]) -> Result<Self, Corrupt> {
         let (start, input) = input.split_first_chunk::<5>().ok_or(Corrupt)?;
         let [0, code @ ..] = *start else {
