@@ -118,16 +118,19 @@ fn literal(glob: &Glob) -> TreePath {
         .fold(TreePath::root(), |path, name| path.join_name(name))
 }
 
-/// The paths that a wildcard matches, in tree order. What is written out may lead through
-/// symlinks; what a wildcard matches is not followed on the way.
+/// The paths that a wildcard matches, in tree order. What is written before the first wildcard may
+/// lead through symlinks; after it nothing is followed on the way.
 fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
     let mut level = vec![TreePath::root()];
+    let mut follows = true;
     for component in (0..glob.depth()).filter_map(|depth| glob.component(depth)) {
         let mut next = Vec::new();
-        for path in &level {
-            let Ok(directory) = view.resolve(path.as_bytes(), None, Follow::All) else {
-                continue;
+        for path in level {
+            let directory = match follows {
+                true => view.resolve(path.as_bytes(), None, Follow::All),
+                false => Ok(path),
             };
+            let Ok(directory) = directory else { continue };
             match component.literal() {
                 Some(name) => {
                     let path = directory.join_name(name);
@@ -148,6 +151,7 @@ fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
                 }
             }
         }
+        follows &= component.literal().is_some();
         level = next;
     }
     level

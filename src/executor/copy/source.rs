@@ -204,19 +204,23 @@ impl Sources {
         let Some(extracted) = archive::extract(executor.input.store, &open, &path)? else {
             return Ok(false);
         };
-        let view = View::merge(&[Arc::clone(extracted.tree())]);
+        let tree = Arc::clone(extracted.tree());
+        let view = View::merge(&[Arc::clone(&tree)]);
         let contents = Origin::Files(extracted.files());
         self.extracted.push(extracted);
         let number = self.add(SourceTree { view, contents });
         let view = &self.trees[number].view;
         let (path, named) = (TreePath::root(), TreePath::root());
-        placer.place_archive(&Named {
-            root: number,
-            view,
-            path,
-            named,
-            excludes: None,
-        })?;
+        placer.place_archive(
+            &Named {
+                root: number,
+                view,
+                path,
+                named,
+                excludes: None,
+            },
+            &tree,
+        )?;
         Ok(true)
     }
 
