@@ -28,7 +28,7 @@ pub(crate) struct FilesOf(pub(crate) Arc<dyn Files>);
 
 impl Contents for FilesOf {
     fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(self.0.open(path)?)
+        self.0.open(path)
     }
 }
 
@@ -106,21 +106,13 @@ pub(crate) fn write_directory(
 
 /// Opens an archive as a plain tar; `None` if it is none (a compressed file that is no tar is
 /// just a file).
-pub(crate) fn open_archive<'a>(
-    bytes: impl Read + Send + 'a,
-) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
-    let Ok(mut plain) = layer::decompress(bytes) else {
-        return Ok(None);
-    };
+pub(crate) fn open_archive<'a>(bytes: impl Read + Send + 'a) -> Option<Box<dyn Read + Send + 'a>> {
+    let mut plain = layer::decompress(bytes).ok()?;
     let mut header = Vec::with_capacity(512);
     // Damaged compressed data is no archive either: it is copied as it is.
-    if (&mut plain).take(512).read_to_end(&mut header).is_err() {
-        return Ok(None);
-    }
-    if Format::detect(&header) != Some(Format::Tar) {
-        return Ok(None);
-    }
-    Ok(Some(Box::new(io::Cursor::new(header).chain(plain))))
+    (&mut plain).take(512).read_to_end(&mut header).ok()?;
+    (Format::detect(&header) == Some(Format::Tar))
+        .then(|| Box::new(io::Cursor::new(header).chain(plain)) as Box<dyn Read + Send>)
 }
 
 /// A reader whose bytes also go to a writer.

@@ -79,7 +79,7 @@ pub(super) fn finish(
         let set = exporter.assemble(output)?;
         exporter.output(output, &set)?;
         // What is reported is the image, if one of the outputs is an image.
-        if reported.is_none() || wants_blobs(output) && !reported_is_image(&reported) {
+        if reported.is_none() || wants_blobs(output) && !reported_is_image(reported.as_ref()) {
             reported = Some((set, wants_blobs(output)));
         }
     }
@@ -91,8 +91,8 @@ pub(super) fn finish(
     Ok(result(street, &set))
 }
 
-fn reported_is_image(reported: &Option<(ExportSet, bool)>) -> bool {
-    reported.as_ref().is_some_and(|(_, is_image)| *is_image)
+fn reported_is_image(reported: Option<&(ExportSet, bool)>) -> bool {
+    reported.is_some_and(|(_, is_image)| *is_image)
 }
 
 /// Images of one build, made in the form that an output wants.
@@ -299,12 +299,12 @@ impl Exporter<'_> {
                 let split = output.platform_split.unwrap_or(set.images.len() > 1);
                 export::write_rootfs_directory(set, split, self, path)?;
             }
-            (kind, Some(Destination::Path(path))) => {
-                export::write_file(path, |out| self.stream(kind, output, set, names, out))?
+            (_, Some(Destination::Path(path))) => {
+                export::write_file(path, |out| self.stream(output, set, names, out))?;
             }
-            (kind, Some(Destination::Stdout) | None) => {
+            (_, Some(Destination::Stdout) | None) => {
                 let mut out = io::BufWriter::new(io::stdout().lock());
-                self.stream(kind, output, set, names, &mut out)?;
+                self.stream(output, set, names, &mut out)?;
                 out.flush()
                     .map_err(|source| PipelineError::Stdout { source })?;
             }
@@ -315,7 +315,6 @@ impl Exporter<'_> {
     /// Outputs that are one stream of bytes.
     fn stream(
         &self,
-        kind: OutputKind,
         output: &OutputSpec,
         set: &ExportSet,
         names: &[Reference],
@@ -328,7 +327,7 @@ impl Exporter<'_> {
             .targets
             .first()
             .map_or(Epoch(0), |one| one.epoch);
-        match kind {
+        match output.kind {
             OutputKind::Oci => export::write_oci_archive(set, names, self.blobs, epoch, out),
             OutputKind::Docker => export::write_docker_archive(set, names, self.blobs, epoch, out),
             _ => {

@@ -90,7 +90,7 @@ impl RegistryPort for Arc<Memory> {
         &self,
         _: &Reference,
         blob: (&Digest, u64),
-        open: &dyn Fn() -> std::io::Result<Box<dyn Read + Send>>,
+        open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
     ) -> Result<(), Down> {
         self.asked("push blob")?;
         let mut buffer = Vec::new();

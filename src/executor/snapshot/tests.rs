@@ -1,6 +1,7 @@
 //! Upper directories of real overlays, where they can be mounted, and ones made by hand.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +51,6 @@ impl Stack {
     }
 
     /// Mounts an overlay on the layers so far; `None` where that is not permitted.
-    #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
     fn mount(&mut self) -> Option<PathBuf> {
         let number = self.layers.len();
         let upper = self.path(&format!("upper{number}"));
@@ -74,7 +74,7 @@ impl Stack {
         let mounted =
             rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), options);
         if let Err(error) = mounted {
-            eprintln!("skipped: no overlay can be mounted here: {error}");
+            crate::testing::skip(&format!("no overlay can be mounted here: {error}"));
             return None;
         }
         self.mounted = true;
@@ -150,13 +150,13 @@ fn listing(root: &Path) -> BTreeMap<PathBuf, String> {
             meta.mtime()
         );
         if meta.is_file() {
-            line.push_str(&format!(" {:?}", std::fs::read(entry.path()).unwrap()));
+            write!(line, " {:?}", std::fs::read(entry.path()).unwrap()).unwrap();
             if meta.nlink() > 1 {
                 let first = inodes.entry(meta.ino()).or_insert_with(|| path.clone());
-                line.push_str(&format!(" {}", first.display()));
+                write!(line, " {}", first.display()).unwrap();
             }
         } else if meta.is_symlink() {
-            line.push_str(&format!(" {:?}", std::fs::read_link(entry.path()).unwrap()));
+            write!(line, " {:?}", std::fs::read_link(entry.path()).unwrap()).unwrap();
         }
         lines.insert(path, line);
     }

@@ -322,7 +322,7 @@ fn told(failure: &Failure) -> String {
             })
             .collect::<Vec<_>>()
             .join("\n"),
-        Failure::Room(error) => {
+        Failure::Room(error) | Failure::Placed { cause: error, .. } => {
             let mut text = error.to_string();
             let mut source = error.source();
             while let Some(cause) = source {
