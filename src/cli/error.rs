@@ -24,6 +24,20 @@ pub enum CliError {
     /// No agent.
     #[error("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")]
     NoAgent,
+    /// A key where a socket is needed.
+    #[error("invalid ssh agent `{id}`: `{}` is not the socket of an agent", .path.display())]
+    NotASocket {
+        /// The agent.
+        id: String,
+        /// What was named.
+        path: PathBuf,
+    },
+    /// Several sockets, of which a mount can have one.
+    #[error("invalid ssh agent `{id}`: only single socket allowed")]
+    ManySockets {
+        /// The agent.
+        id: String,
+    },
     /// A secret or key that cannot be read.
     #[error("failed to stat `{}`", .path.display())]
     Stat {
@@ -164,7 +178,10 @@ impl Explain for CliError {
             Self::Flag { hints, .. } => return hints.clone(),
             Self::NoRoot => "set HOME or BUILDER_ROOT, or choose a store with --root DIR",
             Self::NoAgent => {
-                "start an agent (`eval $(ssh-agent)`), or name a key: --ssh default=PATH"
+                "start an agent (`eval $(ssh-agent)`), or name a socket: --ssh default=PATH"
+            }
+            Self::NotASocket { .. } => {
+                "keys are served by an agent: `eval $(ssh-agent)`, `ssh-add KEY`, then --ssh ID"
             }
             Self::ContextMissing { .. } => "the last argument is a directory, an address or `-`",
             Self::NoRung => "`builder doctor` tells what is missing for each way to run commands",

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process;
 
+use super::args::values::CallMethod;
 use super::args::{Args, Verb};
 use super::{CliError, Environment, Stop, commands, request, screen, street};
 use crate::event::Reporter;
@@ -38,6 +39,9 @@ fn dispatch(args: &Args, environment: &Environment) -> Result<ExitCode, Stop> {
     let to_read = || commands::store::open_to_read(&root()?);
     let to_write = || commands::store::open(&root()?);
     match &args.verb {
+        Verb::Build(args) if request::call(args).method != CallMethod::Build => {
+            commands::call((args, global), environment, street::answer)
+        }
         Verb::Build(args) => {
             let cancel = Cancel::new().map_err(CliError::Pipe)?;
             let stop = cancel.clone();

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::pipeline::Need;
 
-pub(super) use crate::pipeline::{build, plan};
+pub(super) use crate::pipeline::{answer, build, plan};
 
 /// Goes to where commands can run: comes back if that is here, else does not come back and another
 /// process does the whole command there.

@@ -111,8 +111,12 @@ pub(crate) fn open_archive<'a>(bytes: impl Read + Send + 'a) -> Option<Box<dyn R
     let mut header = Vec::with_capacity(512);
     // Damaged compressed data is no archive either: it is copied as it is.
     (&mut plain).take(512).read_to_end(&mut header).ok()?;
-    (Format::detect(&header) == Some(Format::Tar))
-        .then(|| Box::new(io::Cursor::new(header).chain(plain)) as Box<dyn Read + Send>)
+    // A tar without any entry is no archive to BuildKit.
+    let is_empty = header.iter().all(|byte| *byte == 0);
+    if is_empty || Format::detect(&header) != Some(Format::Tar) {
+        return None;
+    }
+    Some(Box::new(io::Cursor::new(header).chain(plain)))
 }
 
 /// A reader whose bytes also go to a writer.

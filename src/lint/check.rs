@@ -78,6 +78,9 @@ impl<'a> Findings<'a> {
     }
 }
 
+/// The code of the error that `error=true` makes of findings.
+pub const VIOLATION: &str = "lint-violation";
+
 /// How many findings are told; of more than that there is only their number.
 const TOLD: usize = 1000;
 
@@ -118,7 +121,7 @@ pub fn check(file: &Dockerfile, context: &LintContext<'_>) -> Vec<Diagnostic> {
     {
         let names: Vec<&str> = names.into_iter().collect();
         let message = format!("lint violation found for rules: {}", names.join(", "));
-        let error = Diagnostic::error("lint", &file.source, first.span, message)
+        let error = Diagnostic::error(VIOLATION, &file.source, first.span, message)
             .help("repair what is warned of, or skip rules with `# check=skip=NAME`");
         result.push(error);
     }
@@ -133,6 +136,27 @@ pub fn render(finding: &Diagnostic) -> String {
         finding.message,
         finding.line()
     )
+}
+
+/// The lines that a finding is about, the first and the last: those of its instruction, except that
+/// BuildKit places empty continuation lines by themselves.
+pub fn lines(file: &Dockerfile, finding: &Diagnostic) -> (usize, usize) {
+    let line = |offset| file.source.line_column(offset).0;
+    let span = finding.span;
+    let around = file.instructions.iter().find(|instruction| {
+        finding.code != "NoEmptyContinuation"
+            && (instruction.span.start..instruction.span.end).contains(&span.start)
+    });
+    match around {
+        Some(instruction) => {
+            let last = instruction.span.end.saturating_sub(1);
+            (line(instruction.span.start), line(last))
+        }
+        None => (
+            line(span.start),
+            line(span.end.saturating_sub(1).max(span.start)),
+        ),
+    }
 }
 
 /// The choice of rules for the file: the build argument, else the directive.

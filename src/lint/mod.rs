@@ -19,7 +19,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Findings, Pass, check, render};
+pub use check::{Findings, Pass, VIOLATION, check, lines, render};
 pub use config::{Config, ConfigError};
 pub use context::{Base, Facts, LintContext, NoFacts};
 pub use registry::{RULES, Rule, rule};

@@ -135,7 +135,7 @@ fn findings_become_an_error_where_that_is_wanted() {
             "FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 2)",
             "ConsistentInstructionCasing: Command 'copy' should match the case of the command \
              majority (uppercase) (line 3)",
-            "lint: lint violation found for rules: ConsistentInstructionCasing, FromAsCasing \
+            "lint-violation: lint violation found for rules: ConsistentInstructionCasing, FromAsCasing \
              (line 2)",
         ]
     );

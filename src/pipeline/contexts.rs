@@ -103,6 +103,7 @@ impl<'a> Contexts<'a> {
 
     fn open(&self, name: &str) -> Result<Option<Arc<LocalContext>>, Failure> {
         if name.is_empty() {
+            self.fetches.permit_local(name)?;
             return Ok(self.main.clone());
         }
         let Some(value) = self.named.get(name) else {
@@ -111,6 +112,7 @@ impl<'a> Contexts<'a> {
         if is_git_url(value) || is_http_url(value) {
             return Ok(Some(Arc::new(self.fetches.context(value)?)));
         }
+        self.fetches.permit_local(name)?;
         let directory = PathBuf::from(value);
         let index = self.store.context_index_path(&directory);
         let opened = LocalContext::open(&directory, IgnoreSource::Root, Some(index))?;

@@ -63,6 +63,12 @@ pub enum PipelineError {
         /// As given.
         address: String,
     },
+    /// An image is neither in the store nor in a layout.
+    #[error("image `{name}` is not at hand")]
+    NotAtHand {
+        /// As given.
+        name: String,
+    },
     /// A secret's file cannot be read.
     #[error("failed to read the file of secret `{id}`: `{}`", .path.display())]
     Secret {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::PipelineError;
-use super::request::{BuildRequest, SecretSource};
+use super::request::{BuildRequest, ContextSpec, SecretSource};
 use crate::cache::Store;
 use crate::cache::store::DirDraft;
 use crate::clock::Epoch;
@@ -119,6 +119,7 @@ impl<'a> Fetches<'a> {
 
     /// The main context from an address.
     pub(super) fn main(&self, url: &str) -> Result<Fetched, Failure> {
+        self.permit(url)?;
         if is_git_url(url) {
             let keep = self.request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
             let keep = keep.is_some_and(|value| matches!(value.as_str(), "1" | "true"));
@@ -136,6 +137,7 @@ impl<'a> Fetches<'a> {
 
     /// A text by address: `-f https://…`.
     pub(super) fn text(&self, url: &str, max: u64) -> Result<Vec<u8>, Failure> {
+        self.permit(url)?;
         let fetched = self.web.fetch(&web_request(url, None))?;
         let failed = |source| PipelineError::Scratch { source };
         let mut bytes = Vec::new();
@@ -146,6 +148,7 @@ impl<'a> Fetches<'a> {
 
     /// A named context from an address: a git tree, or one file called `context`.
     pub(super) fn context(&self, url: &str) -> Result<LocalContext, Failure> {
+        self.permit(url)?;
         if is_git_url(url) {
             return Ok(self.git_context(url, false)?.0);
         }
@@ -163,6 +166,7 @@ impl<'a> Fetches<'a> {
     pub(super) fn digest(&self, input: &CopyInput) -> Result<ContentDigest, Failure> {
         let identity = match input {
             CopyInput::Url { url, checksum } => {
+                self.permit(url)?;
                 let fetched = self.web.fetch(&web_request(url, *checksum))?;
                 let name = hex(&http::file_name(url)?);
                 format!("url {name} {} {}", fetched.content, fetched.mtime)
@@ -170,6 +174,7 @@ impl<'a> Fetches<'a> {
             CopyInput::Git {
                 url, keep_git_dir, ..
             } => {
+                self.permit(url)?;
                 let source = self.git_source(url, *keep_git_dir)?;
                 let commit = self.commit(url, &source)?;
                 format!(
@@ -186,6 +191,7 @@ impl<'a> Fetches<'a> {
     pub(super) fn files(&self, input: &CopyInput) -> Result<FileTree, Failure> {
         match input {
             CopyInput::Url { url, checksum } => {
+                self.permit(url)?;
                 let fetched = self.web.fetch(&web_request(url, *checksum))?;
                 let kind = Kind::File {
                     size: fetched.size,
@@ -228,6 +234,27 @@ impl<'a> Fetches<'a> {
                 Err(PipelineError::Usage("only addresses can be fetched").into())
             }
         }
+    }
+
+    /// Asks the policy about an address; git trees have the scheme `git` there, whatever carries
+    /// them.
+    fn permit(&self, url: &str) -> Result<(), Failure> {
+        let policy = &self.request.policy;
+        if is_git_url(url) {
+            let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+            return Ok(policy.permit(&format!("git://{rest}"))?);
+        }
+        Ok(policy.permit(url)?)
+    }
+
+    /// Asks the policy about a directory of this machine; the main context has no name.
+    pub(super) fn permit_local(&self, name: &str) -> Result<(), Failure> {
+        let is_main = name.is_empty();
+        if is_main && !matches!(self.request.context, ContextSpec::Directory(_)) {
+            return Ok(());
+        }
+        let name = if is_main { "context" } else { name };
+        Ok(self.request.policy.permit(&format!("local://{name}"))?)
     }
 
     fn receive(&self, input: &mut (dyn Read + Send)) -> Result<Fetched, Failure> {

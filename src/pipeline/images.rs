@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::PipelineError;
+use super::policy::{Policy, PolicyError};
+use super::request::BuildRequest;
 use crate::cache::Store;
 use crate::digest::{DiffId, Digest, VerifiedReader};
 use crate::event::{Outcome, Reporter};
@@ -44,6 +46,7 @@ pub(super) struct Images<'a> {
     reporter: &'a Reporter,
     /// `--pull`: registries are asked even if the answer is remembered.
     pull: bool,
+    policy: &'a Policy,
     origins: Mutex<BTreeMap<DiffId, Origin>>,
 }
 
@@ -55,20 +58,43 @@ struct Found {
 }
 
 impl<'a> Images<'a> {
-    /// Images of a store and of registries.
+    /// Images of a store and of registries, as far as the policy of the request lets them be used.
     pub(super) fn new(
         store: &'a Store,
         client: &'a Client,
         reporter: &'a Reporter,
-        pull: bool,
+        request: &'a BuildRequest,
     ) -> Self {
+        let BuildRequest { pull, policy, .. } = request;
         Self {
             store,
             client,
             reporter,
-            pull,
+            pull: *pull,
+            policy,
             origins: Mutex::default(),
         }
+    }
+
+    /// What stands for a name by the policy: a name of the same or of another image.
+    fn decided(&self, name: &str) -> Result<String, Failure> {
+        if self.policy.is_empty() {
+            return Ok(name.to_owned());
+        }
+        let identifier = match name.split_once("://") {
+            Some(("oci-layout", _)) => name.to_owned(),
+            Some(("docker-image", rest)) => docker_image(rest)?,
+            _ => docker_image(name)?,
+        };
+        let decided = self.policy.decide(&identifier)?;
+        if decided.starts_with("docker-image://") || decided.starts_with("oci-layout://") {
+            return Ok(decided);
+        }
+        Err(PolicyError::Conversion {
+            from: identifier,
+            to: decided,
+        }
+        .into())
     }
 
     /// Where the blob of a layer can be had, if an image of this build has it.
@@ -174,6 +200,20 @@ impl<'a> Images<'a> {
             manifest,
             config,
         })
+    }
+
+    /// An image that the store or a layout has; no registry is asked.
+    pub(super) fn at_hand(&self, name: &str, platform: &Platform) -> Option<ResolvedImage> {
+        let name = self.decided(name).ok()?;
+        let name = match name.split_once("://") {
+            Some(("oci-layout", address)) => return self.in_layout(address, platform).ok(),
+            Some(("docker-image", name)) => name,
+            _ => &name,
+        };
+        let reference: Reference = name.parse().ok()?;
+        let found = self.look_in_store(&reference, platform)?;
+        let place = Place::Registry(reference.clone());
+        self.resolved(Some(reference), found, &place).ok()
     }
 
     fn in_registry(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
@@ -294,10 +334,11 @@ impl<'a> Images<'a> {
 
 impl ImageResolver for Images<'_> {
     fn resolve(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
+        let name = self.decided(name)?;
         match name.split_once("://") {
             Some(("oci-layout", address)) => self.in_layout(address, platform),
             Some(("docker-image", name)) => self.in_registry(name, platform),
-            _ => self.in_registry(name, platform),
+            _ => self.in_registry(&name, platform),
         }
     }
 
@@ -335,6 +376,15 @@ impl registry::Known for KnownInStore<'_> {
     fn last(&self, _reference: &Reference) -> Option<Descriptor> {
         None
     }
+}
+
+/// The name of an image as policies have it: in full, with its tag.
+fn docker_image(name: &str) -> Result<String, PipelineError> {
+    let mut reference: Reference = name.parse()?;
+    if reference.tag.is_none() && reference.digest.is_none() {
+        reference = reference.tagged("latest");
+    }
+    Ok(format!("docker-image://{reference}"))
 }
 
 /// `path[:tag][@digest]`

@@ -6,12 +6,15 @@
 
 mod blobs;
 mod caches;
+pub mod call;
+mod checks;
 mod contexts;
 mod error;
 mod fetch;
 mod images;
 mod load;
 mod output;
+pub mod policy;
 mod remotes;
 pub mod request;
 pub mod result;
@@ -20,7 +23,10 @@ mod street;
 mod supplies;
 pub mod transfer;
 
+pub use call::answer;
 pub use error::PipelineError;
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::event::Reporter;
 use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
@@ -121,11 +127,13 @@ pub fn build(
 /// What the executor needs to know of the request.
 fn options(request: &BuildRequest) -> Options {
     let run = &request.run;
-    let hosts = run.add_hosts.iter().filter_map(|(name, address)| {
-        Some(HostsEntry {
-            address: (*address)?,
+    let hosts = run.add_hosts.iter().map(|(name, address)| {
+        // Commands share the host's network, so its gateway to the host is the loopback.
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        HostsEntry {
+            address,
             name: name.clone(),
-        })
+        }
     });
     let allows = |wanted: &Entitlement| request.allow.contains(wanted);
     Options {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::policy::Policy;
 use crate::cache::remote::RemoteSpec;
 use crate::clock::Epoch;
 use crate::executor::sandbox::Rung;
@@ -64,6 +65,8 @@ pub struct BuildRequest {
     pub environment: Vec<(String, String)>,
     /// How to reach registries.
     pub registry: RegistryOptions,
+    /// Which sources may be used.
+    pub policy: Policy,
     /// `--explain`
     pub explain: bool,
 }

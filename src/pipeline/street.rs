@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::caches::Caches;
+use super::checks;
 use super::contexts::Contexts;
 use super::error::PipelineError;
 use super::fetch::Fetches;
@@ -60,8 +61,8 @@ pub(super) fn walk<T>(
     let client = Client::new(Arc::new(request.registry.clone()));
     let fetches = Fetches::new(&store, request);
     let loaded = load::load(request, &store, &fetches, reporter)?;
-    let (dockerfile, warnings) = read(&loaded, reporter)?;
-    let images = Images::new(&store, &client, reporter, request.pull);
+    let (dockerfile, mut warnings) = read(&loaded, reporter)?;
+    let images = Images::new(&store, &client, reporter, request);
     let contexts = Contexts::new(
         &store,
         reporter,
@@ -75,7 +76,17 @@ pub(super) fn walk<T>(
         .map(|spec| remotes::open(spec, &client))
         .collect();
     let caches = Caches::new(&store, reporter, Remotes::new(remotes));
-    let plan = plan(request, &loaded, &dockerfile, (&images, &contexts, &caches))?;
+    let asked = plan_request(request, &loaded, &dockerfile)?;
+    let world = World {
+        images: &images,
+        contexts: &contexts,
+    };
+    let graph = planner::graph(&asked, world);
+    let context = loaded.context.as_deref();
+    let found = checks::during_build(&asked, context, graph.as_ref().ok(), reporter);
+    let graph = graph?;
+    warnings.extend(found?);
+    let plan = planner::plan(graph, &dockerfile.source, &contexts, &caches)?;
     end(Street {
         request,
         reporter,
@@ -107,13 +118,13 @@ fn read(loaded: &Loaded, reporter: &Reporter) -> Result<(Dockerfile, Vec<Diagnos
     Ok((dockerfile, findings))
 }
 
-fn plan(
-    request: &BuildRequest,
+/// What the planner needs to know of a request.
+pub(super) fn plan_request<'a>(
+    request: &'a BuildRequest,
     loaded: &Loaded,
-    dockerfile: &Dockerfile,
-    (images, contexts, caches): (&Images<'_>, &Contexts<'_>, &Caches<'_>),
-) -> Result<Plan, Failure> {
-    let plan_request = PlanRequest {
+    dockerfile: &'a Dockerfile,
+) -> Result<PlanRequest<'a>, Failure> {
+    Ok(PlanRequest {
         dockerfile,
         target: request.target.as_deref(),
         build_args: &request.build_args,
@@ -136,9 +147,7 @@ fn plan(
                 .map(|(name, _)| name.clone())
                 .collect(),
         },
-    };
-    let graph = planner::graph(&plan_request, World { images, contexts })?;
-    planner::plan(graph, &dockerfile.source, contexts, caches)
+    })
 }
 
 fn epoch(request: &BuildRequest, loaded: &Loaded) -> Result<EpochPolicy, Failure> {

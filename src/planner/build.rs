@@ -84,7 +84,7 @@ fn one(
 }
 
 /// What FROM lines see: predefined arguments, then the ARGs above the first FROM.
-fn globals(request: &PlanRequest<'_>, site: Site<'_, '_>) -> Result<Globals, Failure> {
+pub(super) fn globals(request: &PlanRequest<'_>, site: Site<'_, '_>) -> Result<Globals, Failure> {
     let stage = site.table.target_name(request.target);
     let build = &request.build_platform;
     let args = request.build_args;
@@ -109,7 +109,10 @@ fn globals(request: &PlanRequest<'_>, site: Site<'_, '_>) -> Result<Globals, Fai
 }
 
 /// The epoch of all stages, if one is fixed: `--build-arg`, the request, or a global ARG.
-fn fixed_epoch(request: &PlanRequest<'_>, globals: &Globals) -> Result<Option<Epoch>, PlanError> {
+pub(super) fn fixed_epoch(
+    request: &PlanRequest<'_>,
+    globals: &Globals,
+) -> Result<Option<Epoch>, PlanError> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
     let value = match (request.build_args.get(NAME), request.epoch) {
         (Some(value), _) => value.as_str(),

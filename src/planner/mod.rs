@@ -29,6 +29,7 @@ mod explain;
 mod frontend;
 mod lower;
 mod onbuild;
+mod outline;
 mod plan;
 mod probe;
 mod request;
@@ -36,6 +37,7 @@ mod resolve;
 mod scope;
 mod source;
 mod stage;
+mod survey;
 mod words;
 
 #[cfg(test)]
@@ -44,7 +46,9 @@ mod tests;
 pub use build::graph;
 pub use error::{Cause, PlanError};
 pub use explain::{Explanation, explain};
+pub use outline::{Listed, Outline, OutlineArg, OutlineMount, TargetLine, outline, targets};
 pub use plan::{Plan, PlannedStep};
 pub use probe::{Verdict, plan};
 pub use request::{EpochPolicy, NoCache, PlanRequest, RunDefaults};
 pub use source::World;
+pub use survey::{Survey, arguments, survey};

@@ -144,6 +144,12 @@ impl Scope {
         self.environment.pairs()
     }
 
+    /// The value of a declared ARG; empty if it has none.
+    pub(crate) fn argument(&self, name: &str) -> Option<&str> {
+        let found = self.declared.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The words `|2 A=1 B=2 ` in front of a RUN's command in the history; empty without ARGs.
     pub(crate) fn history_prefix(&self) -> String {
         if self.declared.is_empty() {

@@ -60,6 +60,8 @@ pub(crate) struct Externals<'a> {
     /// Images by the resolver's name and platform: each is asked for once.
     images: BTreeMap<(String, Platform), Arc<ResolvedImage>>,
     found: BTreeMap<ExternalId, External>,
+    /// Whether an image that cannot be found is left out instead of being an error.
+    forgiving: bool,
 }
 
 impl<'a> Externals<'a> {
@@ -69,6 +71,15 @@ impl<'a> Externals<'a> {
             world,
             images: BTreeMap::new(),
             found: BTreeMap::new(),
+            forgiving: false,
+        }
+    }
+
+    /// Knows nothing yet, and does not mind: images that cannot be found stay unknown.
+    pub(crate) fn forgiving(world: World<'a>) -> Self {
+        Self {
+            forgiving: true,
+            ..Self::new(world)
         }
     }
 
@@ -112,6 +123,9 @@ impl<'a> Externals<'a> {
         if !asked.is_empty() {
             let answers = self.world.images.resolve_all(&asked);
             for (pair, answer) in asked.into_iter().zip(answers) {
+                if self.forgiving && answer.is_err() {
+                    continue;
+                }
                 let image = answer.map_err(|failure| {
                     let first = images.iter().find(|(_, _, name)| *name == pair.0);
                     let (name, span) = first.map_or((pair.0.as_str(), Span::default()), |found| {

@@ -11,6 +11,7 @@
 //! Text of RUN steps is hostile: every control character is taken out before it reaches a log or
 //! a terminal (see [`text`]); only raw JSON carries the bytes as they came.
 
+pub mod check;
 pub mod console;
 pub mod render;
 pub mod table;

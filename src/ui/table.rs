@@ -1,4 +1,4 @@
-//! Tables for people: columns as wide as their widest cell, three spaces apart.
+//! Tables for people: columns as wide as their widest cell, some spaces apart.
 
 use std::io::{self, Write};
 
@@ -8,14 +8,22 @@ use super::text;
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    gap: usize,
 }
 
 impl Table {
-    /// A table with these column heads.
+    /// A table with these column heads, three spaces apart.
     pub fn new(head: &[&str]) -> Self {
         Self {
             rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()],
+            gap: 3,
         }
+    }
+
+    /// The same table with so many spaces between columns.
+    #[must_use]
+    pub fn gap(self, gap: usize) -> Self {
+        Self { gap, ..self }
     }
 
     /// Adds a row; control characters of its cells are taken out.
@@ -37,7 +45,7 @@ impl Table {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(cell);
-                let padding = width - text::width(cell) + 3;
+                let padding = width - text::width(cell) + self.gap;
                 line.extend(std::iter::repeat_n(' ', padding));
             }
             writeln!(out, "{}", line.trim_end())?;

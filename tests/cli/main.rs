@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod checks;
 mod flags;
 mod help;
 mod signals;

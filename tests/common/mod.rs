@@ -30,6 +30,11 @@ pub use outcome::{Outcome, Step, StepEnd};
 pub use project::Project;
 pub use user::User;
 
+/// An OCI layout whose only image is the machine's static busybox; see [`Project::with_busybox`].
+pub fn busybox_layout() -> Option<std::path::PathBuf> {
+    busybox::layout()
+}
+
 /// Says why a test does not run here. It counts as passed, so the reason must be seen.
 pub fn skip(reason: &str) {
     use std::io::Write;

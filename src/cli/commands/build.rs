@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::args::values::CallMethod;
 use super::super::args::{BuildArgs, GlobalArgs};
 use super::super::interrupt::Interrupt;
 use super::super::isolation::Passage;
 use super::super::screen::{self, Show};
 use super::super::street::Enter;
-use super::super::{CliError, Environment, Stop, files, request};
+use super::super::{Environment, Stop, files, request};
 use crate::diagnostic::Diagnostic;
 use crate::event::{EventSink, Reporter};
 use crate::failure::{ExitCode, Failure};
@@ -28,9 +27,6 @@ pub(crate) fn build(
     walk: impl FnOnce(&BuildRequest, &Reporter, &Enter<'_>) -> Result<BuildResult, Failure>,
 ) -> Result<ExitCode, Stop> {
     let asked = request::build(args, global, environment)?;
-    if asked.call.method != CallMethod::Build {
-        return Err(unsupported_call(asked.call.method).into());
-    }
     let show = Show::choose(args.quiet, args.progress, environment)?;
     let result_files = [&asked.iidfile, &asked.metadata_file];
     result_files
@@ -81,17 +77,6 @@ pub(crate) fn build(
         super::print(format!("{}\n", result.image_id).as_bytes())?;
     }
     Ok(ExitCode::Success)
-}
-
-fn unsupported_call(method: CallMethod) -> CliError {
-    let what = match method {
-        CallMethod::Build => "--call=build",
-        CallMethod::Check => "--check",
-        CallMethod::Outline => "--call=outline",
-        CallMethod::Targets => "--call=targets",
-    };
-    let what = what.to_owned();
-    CliError::Unsupported { what }
 }
 
 /// The metadata file, with the keys of buildx.

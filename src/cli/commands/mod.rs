@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod build;
+mod call;
 mod completion;
 mod doctor;
 mod du;
@@ -20,6 +21,7 @@ mod version;
 mod tests;
 
 pub(super) use build::build;
+pub(super) use call::call;
 pub(super) use completion::completion;
 pub(super) use doctor::doctor;
 pub(super) use du::du;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::args::values::CallMethod;
 use super::super::args::{GlobalArgs, PlanArgs, PlanFormat};
 use super::super::screen::{self, Show};
-use super::super::{Environment, Stop, request};
+use super::super::{CliError, Environment, Stop, request};
 use crate::event::{EventSink, Reporter};
 use crate::failure::{ExitCode, Failure};
 use crate::pipeline::request::BuildRequest;
@@ -20,6 +21,10 @@ pub(crate) fn plan(
     walk: impl FnOnce(&BuildRequest, &Reporter) -> Result<Planned, Failure>,
 ) -> Result<ExitCode, Stop> {
     let asked = request::build(&args.build, global, environment)?;
+    if asked.call.method != CallMethod::Build {
+        let what = "--call of `builder plan`".to_owned();
+        return Err(CliError::Unsupported { what }.into());
+    }
     let show = Show::choose(args.build.quiet, args.build.progress, environment)?;
     let console = screen::console(show.mode, global.debug, environment);
     let reporter = Reporter::new(Arc::clone(&console) as Arc<dyn EventSink>);

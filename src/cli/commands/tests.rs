@@ -177,12 +177,3 @@ fn a_result_that_cannot_be_written_is_an_error() {
         matches!(stop, Stop::Cli(CliError::Write { path, .. }) if path.ends_with(Path::new("no/such/id")))
     );
 }
-
-#[test]
-fn checks_are_refused_as_long_as_they_are_not_there() {
-    let bench = Bench::new();
-    for word in ["--check", "--call=outline", "--call=targets"] {
-        let stop = bench.build(&[word], &[], || Ok(result())).unwrap_err();
-        assert_eq!(stop.exit_code(), 2);
-    }
-}

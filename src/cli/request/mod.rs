@@ -13,6 +13,8 @@ mod secret;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 use super::args::values::{Call, CallMethod, EpochArg, KeyValue, NamedContext};
@@ -20,8 +22,10 @@ use super::args::{BuildArgs, GlobalArgs};
 use super::{CliError, Environment, docker_config};
 use crate::cache::remote::Direction;
 use crate::clock::Epoch;
+use crate::pipeline::policy::Policy;
 use crate::pipeline::request::{BuildRequest, CacheUse, EpochSpec};
 use crate::platform::Platform;
+use crate::reference::Reference;
 
 /// What one `builder build` asks for.
 #[derive(Clone, Debug)]
@@ -51,8 +55,7 @@ pub fn build(
     let dockerfile = input::dockerfile(args.file.as_deref(), &context, environment)?;
     let mut build_args = build_args(&args.build_arg, environment);
     let epoch = epoch(args.timestamp, &mut build_args, environment)?;
-    refuse_policy(environment)?;
-    let request = BuildRequest {
+    let mut request = BuildRequest {
         root: root(global, environment)?,
         context,
         dockerfile,
@@ -85,8 +88,11 @@ pub fn build(
         proxies: docker_config::proxies(environment)?,
         environment: environment.for_git(),
         registry: rooms::registry(&args.registry, environment)?,
+        policy: policy(environment)?,
         explain: args.explain,
     };
+    let insecure = insecure(&request);
+    request.registry.insecure.extend(insecure);
     if let Some(name) = &args.builder {
         notices.push(format!(
             "--builder {name} has no effect: there are no builder instances"
@@ -106,6 +112,25 @@ pub fn build(
     })
 }
 
+/// The registries of the outputs that say `registry.insecure=true`.
+fn insecure(request: &BuildRequest) -> Vec<String> {
+    let outputs = request.outputs.iter().filter(|output| output.insecure);
+    let hosts = outputs.flat_map(|output| {
+        let own: Vec<Reference> = output
+            .names
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        let chosen = if own.is_empty() {
+            request.tags.clone()
+        } else {
+            own
+        };
+        chosen.into_iter().map(|name| name.registry)
+    });
+    hosts.collect()
+}
+
 /// The store: `--root`, `BUILDER_ROOT`, or the default.
 pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, CliError> {
     let flag = global.root.as_ref().map(|path| environment.absolute(path));
@@ -114,7 +139,8 @@ pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, C
         .ok_or(CliError::NoRoot)
 }
 
-fn call(args: &BuildArgs) -> Call {
+/// What to do with the Dockerfile: `--call`, `--check`, or a build.
+pub fn call(args: &BuildArgs) -> Call {
     let check = if args.check {
         CallMethod::Check
     } else {
@@ -233,15 +259,21 @@ fn cache_use(args: &BuildArgs) -> CacheUse {
     }
 }
 
-/// A policy that cannot be honoured must not be skipped.
-fn refuse_policy(environment: &Environment) -> Result<(), CliError> {
+/// The largest policy that is read, in bytes.
+const POLICY_BYTES_MAX: u64 = 4 << 20;
+
+/// The policy whose file `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names.
+fn policy(environment: &Environment) -> Result<Policy, CliError> {
     const NAME: &str = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
-    match environment.value(NAME) {
-        Some(_) => Err(CliError::Unsupported {
-            what: NAME.to_owned(),
-        }),
-        None => Ok(()),
-    }
+    let Some(path) = environment.path(NAME) else {
+        return Ok(Policy::default());
+    };
+    let invalid = |reason: String| CliError::Variable { name: NAME, reason };
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(POLICY_BYTES_MAX).read_to_end(&mut bytes))
+        .map_err(|error| invalid(format!("failed to read {}: {error}", path.display())))?;
+    Policy::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
 fn deduplicated<T: Clone + PartialEq>(list: &[T]) -> Vec<T> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::args::values::{SecretArg, SshArg};
@@ -50,30 +51,35 @@ fn file(path: &str, environment: &Environment) -> Result<SecretSource, CliError>
     }
 }
 
-/// Agents by id; without paths it is the agent of the environment.
+/// Agents by id; without paths it is the agent of the environment. Keys are refused: what a RUN
+/// would get is the key itself.
 pub(super) fn agents(
     args: &[SshArg],
     environment: &Environment,
 ) -> Result<BTreeMap<String, Vec<PathBuf>>, CliError> {
     let mut agents = BTreeMap::new();
     for arg in args {
-        let paths = if arg.paths.is_empty() {
-            vec![environment.path("SSH_AUTH_SOCK").ok_or(CliError::NoAgent)?]
-        } else {
-            arg.paths
-                .iter()
-                .map(|path| key(path, environment))
-                .collect::<Result<_, _>>()?
+        let id = || arg.id.clone();
+        let path = match arg.paths.as_slice() {
+            [] => environment.path("SSH_AUTH_SOCK").ok_or(CliError::NoAgent)?,
+            [path] => expand_home(path, environment),
+            [first, ..] => {
+                socket(&id(), expand_home(first, environment))?;
+                return Err(CliError::ManySockets { id: id() });
+            }
         };
-        agents.insert(arg.id.clone(), paths);
+        agents.insert(id(), vec![socket(&id(), path)?]);
     }
     Ok(agents)
 }
 
-fn key(path: &str, environment: &Environment) -> Result<PathBuf, CliError> {
-    let path = expand_home(path, environment);
+fn socket(id: &str, path: PathBuf) -> Result<PathBuf, CliError> {
     match fs::metadata(&path) {
-        Ok(_) => Ok(path),
+        Ok(metadata) if metadata.file_type().is_socket() => Ok(path),
+        Ok(_) => Err(CliError::NotASocket {
+            id: id.to_owned(),
+            path,
+        }),
         Err(source) => Err(CliError::Stat { path, source }),
     }
 }

@@ -170,13 +170,22 @@ fn secrets_are_found_before_the_build() {
 
 #[test]
 fn agents_need_a_socket() {
-    let ssh = request(
-        &["--ssh=default", "--ssh=k=/tmp,/", "-"],
-        &[("SSH_AUTH_SOCK", "/run/agent")],
-    )
-    .ssh;
-    assert_eq!(ssh["default"], [Path::new("/run/agent")]);
-    assert_eq!(ssh["k"], [Path::new("/tmp"), Path::new("/")]);
+    let directory = tempfile::tempdir().unwrap();
+    let agent = directory.path().join("agent");
+    let _listener = std::os::unix::net::UnixListener::bind(&agent).unwrap();
+    let agent = agent.to_str().unwrap();
+    let named = format!("--ssh=k={agent}");
+    let ssh = request(&["--ssh=default", &named, "-"], &[("SSH_AUTH_SOCK", agent)]).ssh;
+    assert_eq!(ssh["default"], [Path::new(agent)]);
+    assert_eq!(ssh["k"], [Path::new(agent)]);
+    assert_eq!(
+        refusal(&["--ssh=k=/dev/null", "-"], &[]),
+        "invalid ssh agent `k`: `/dev/null` is not the socket of an agent"
+    );
+    assert_eq!(
+        refusal(&[&format!("{named},{agent}"), "-"], &[]),
+        "invalid ssh agent `k`: only single socket allowed"
+    );
     assert_eq!(
         refusal(&["--ssh=default", "-"], &[]),
         "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
@@ -451,4 +460,18 @@ fn registries_are_reached_as_docker_and_podman_reach_them() {
     );
     assert!(ask(&["--registry-mirror==x", "-"], &[]).is_err());
     assert!(ask(&["--ca-file=/no/such", "-"], &[]).is_err());
+}
+
+#[test]
+fn an_insecure_output_makes_its_registries_insecure() {
+    let hosts = |words: &[&str]| request(words, &[]).registry.insecure;
+    let named = "-otype=image,name=lab.example:5000/x,registry.insecure=true";
+    assert_eq!(hosts(&[named, "-"]), ["lab.example:5000"]);
+    let tagged = [
+        "-tlab.example/x",
+        "-otype=registry,registry.insecure=true",
+        "-",
+    ];
+    assert_eq!(hosts(&tagged), ["lab.example"]);
+    assert!(hosts(&["-tlab.example/x", "-otype=registry", "-"]).is_empty());
 }

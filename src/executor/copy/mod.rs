@@ -9,7 +9,7 @@ mod source;
 
 pub use error::CopyError;
 
-use place::{Destination, Placed, Placer};
+use place::{Destination, Layout, Placer};
 use source::Sources;
 
 use super::Executor;
@@ -26,7 +26,7 @@ use crate::layer;
 use crate::pattern::Ignore;
 use crate::planner::graph::Step;
 use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
-use crate::tree::{Entry, Owner, Tree, View, resolve_owner, selection_digest};
+use crate::tree::{Owner, Tree, View, resolve_owner, selection_digest};
 
 /// The digest of all that an operation takes from a tree: what its definition key holds of a
 /// context, and what its content key holds of a stage.
@@ -90,8 +90,8 @@ impl Executor<'_> {
             epoch: step.epoch,
         })?;
         sources.place(self, op, excludes(op)?.as_ref(), &mut target)?;
-        let placed = target.finish();
-        self.write_placed(step, &placed, &sources, receipt)
+        let layout = target.finish();
+        self.write_placed(step, layout, &sources, receipt)
     }
 
     /// Makes a directory and what leads to it, owned by the user in force.
@@ -120,8 +120,8 @@ impl Executor<'_> {
             epoch: step.epoch,
         })?;
         target.make_destination()?;
-        let placed = target.finish();
-        self.write_placed(step, &placed, &Sources::none(), receipt)
+        let layout = target.finish();
+        self.write_placed(step, layout, &Sources::none(), receipt)
     }
 
     /// Copies the contents of a directory of a source into an empty directory of the host.
@@ -153,9 +153,8 @@ impl Executor<'_> {
             epoch: Epoch(i64::MAX),
         })?;
         sources.place(self, &op, None, &mut target)?;
-        let placed = target.finish();
-        let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
-        let contents = sources.contents(self, &placed)?;
+        let Layout { entries, origins } = target.finish();
+        let contents = sources.contents(self, origins)?;
         let failed = |source| ExecuteError::Snapshot {
             name: "cache mount".to_owned(),
             source,
@@ -168,11 +167,11 @@ impl Executor<'_> {
     fn write_placed(
         &self,
         step: &Step,
-        placed: &[Placed],
+        layout: Layout,
         sources: &Sources,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        let entries: Vec<Entry> = placed.iter().map(|placed| placed.entry.clone()).collect();
+        let Layout { entries, origins } = layout;
         // The entries are all that the layer depends on: their digest is the content key.
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
         let material = Material::new("entries").with("tree", tree.digest().to_string());
@@ -180,7 +179,7 @@ impl Executor<'_> {
             return Ok(Made::Known(Box::new(record)));
         }
         receipt.materials.push(material);
-        let contents = sources.contents(self, placed)?;
+        let contents = sources.contents(self, origins)?;
         let failed = |source| ExecuteError::Snapshot {
             name: step.name.clone(),
             source,

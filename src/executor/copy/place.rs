@@ -11,13 +11,23 @@ use crate::clock::Epoch;
 use crate::planner::op::Chmod;
 use crate::tree::{Entry, Follow, Kind, Selected, TreePath, View};
 
-/// An entry of the new layer and the source that holds its content.
+/// The source that holds the content of a file: the number of its tree and the path in it.
+pub(crate) type Origin = (usize, TreePath);
+
+/// An entry of the new layer and where its content is.
 #[derive(Clone, Debug)]
-pub(crate) struct Placed {
-    /// The entry at its destination.
-    pub(crate) entry: Entry,
-    /// For files: the number of the source root and the path in it.
-    pub(crate) origin: Option<(usize, TreePath)>,
+struct Placed {
+    entry: Entry,
+    origin: Option<Origin>,
+}
+
+/// The new layer: its entries in tree order, and for each where its content is.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// The entries.
+    pub(crate) entries: Vec<Entry>,
+    /// As many as there are entries; only files have one.
+    pub(crate) origins: Vec<Option<Origin>>,
 }
 
 /// Where files go and what they become.
@@ -126,7 +136,7 @@ impl<'a> Placer<'a> {
 
     /// The entries in tree order, with the existing directories that lead to them: an extractor
     /// that unpacks the layer apart from its base would otherwise invent their modes.
-    pub(crate) fn finish(mut self) -> Vec<Placed> {
+    pub(crate) fn finish(mut self) -> Layout {
         let mut ancestors = BTreeMap::new();
         if let Some(base) = self.destination.base {
             for path in self.placed.keys() {
@@ -154,7 +164,12 @@ impl<'a> Placer<'a> {
             }
         }
         self.placed.append(&mut ancestors);
-        self.placed.into_values().collect()
+        let mut layout = Layout::default();
+        for placed in self.placed.into_values() {
+            layout.entries.push(placed.entry);
+            layout.origins.push(placed.origin);
+        }
+        layout
     }
 
     /// Places what is in a directory.

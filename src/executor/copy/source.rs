@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::CopyError;
 use super::archive::{self, Extracted};
-use super::place::{Placed, Placer};
+use super::place::{self, Placer};
 use super::select::{self, Named};
 use crate::cache::store::DirDraft;
 use crate::digest::{ContentDigest, DiffId};
@@ -220,18 +220,13 @@ impl Sources {
         Ok(true)
     }
 
-    /// The contents of placed entries, in their order.
-    pub(super) fn contents<'a>(
-        &'a self,
-        executor: &'a Executor<'_>,
-        placed: &'a [Placed],
-    ) -> Result<PlacedContents<'a>, Failure> {
-        let wanted = placed.iter().filter_map(|placed| placed.origin.as_ref());
-        let opener = self.open_all(executor, wanted)?;
-        let origins = placed
-            .iter()
-            .filter_map(|placed| Some((&placed.entry.path, placed.origin.as_ref()?)))
-            .collect();
+    /// The contents of a layer's entries, given where they are.
+    pub(super) fn contents(
+        &self,
+        executor: &Executor<'_>,
+        origins: Vec<Option<place::Origin>>,
+    ) -> Result<PlacedContents, Failure> {
+        let opener = self.open_all(executor, origins.iter().flatten())?;
         Ok(PlacedContents { opener, origins })
     }
 
@@ -407,17 +402,17 @@ impl Opener {
     }
 }
 
-/// The contents of a layer that is being written, by path in the layer.
-pub(super) struct PlacedContents<'a> {
+/// The contents of a layer that is being written, by the number of the entry.
+pub(super) struct PlacedContents {
     opener: Opener,
-    origins: BTreeMap<&'a TreePath, &'a (usize, TreePath)>,
+    origins: Vec<Option<place::Origin>>,
 }
 
-impl Contents for PlacedContents<'_> {
-    fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
-        match self.origins.get(path) {
-            Some((number, source)) => self.opener.open_at(*number, source),
-            None => Err(io::ErrorKind::NotFound.into()),
+impl Contents for PlacedContents {
+    fn open(&self, index: usize, _path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
+        match self.origins.get(index) {
+            Some(Some((number, source))) => self.opener.open_at(*number, source),
+            _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Packing {
 
 /// Decompresses a stream, recognised by its first bytes; what is not compressed passes unchanged.
 ///
-/// All but bzip2 may have several members; anything else after them is an error. The reader ends
+/// Several members one after another are one stream; anything else after them is an error. The reader ends
 /// only after the checks that the format has.
 pub fn decompress<'a>(reader: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut reader = BufReader::with_capacity(1 << 17, reader);
@@ -68,7 +68,7 @@ fn unpack<'a>(
             Box::new(decoder)
         }
         Packing::Xz => Box::new(super::xz::XzReader::new(reader)),
-        Packing::Bzip2 => Box::new(bzip2_rs::DecoderReader::new(reader)),
+        Packing::Bzip2 => Box::new(super::bzip2::Bzip2Reader::new(reader)),
     })
 }
 
@@ -97,12 +97,13 @@ mod tests {
         }
         let plain = unpack(XZ).unwrap();
         assert!(unpack(&[XZ, &[0; 8], XZ].concat()).unwrap() == plain.repeat(2));
+        assert!(unpack(&[BZIP2, BZIP2].concat()).unwrap() == plain.repeat(2));
     }
 
     #[test]
     fn broken_streams_are_refused_and_never_panic() {
         let plain = unpack(XZ).unwrap();
-        for at in (0..XZ.len()).step_by(509).chain(XZ.len() - 40..XZ.len()) {
+        for at in (0..XZ.len()).step_by(1709).chain(XZ.len() - 40..XZ.len()) {
             assert!(unpack(&XZ[..at]).is_err() || at == 0, "cut at {at}");
             let mut flipped = XZ.to_vec();
             flipped[at] ^= 0x10;

@@ -2,6 +2,7 @@
 //! or how the input was cut.
 
 pub(super) mod blocks;
+mod bzip2;
 mod decompress;
 mod gzip;
 mod xz;

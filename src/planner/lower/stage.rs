@@ -30,7 +30,7 @@ pub(crate) struct LoweredStage {
     /// Its config, without history and layers.
     pub(crate) config: ImageConfig,
     /// The variables that a child stage starts with.
-    scope: Scope,
+    pub(crate) scope: Scope,
     /// Its epoch.
     pub(crate) epoch: Epoch,
     /// The stage it stands on.
