@@ -2,7 +2,10 @@
 //!
 //! `cargo bench --bench rooms [WORD]`
 
-#![expect(clippy::expect_used, reason = "a benchmark that cannot start has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot start has nothing to measure"
+)]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -28,7 +28,7 @@ pub(crate) struct FilesOf(pub(crate) Arc<dyn Files>);
 
 impl Contents for FilesOf {
     fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(self.0.open(path)?)
+        self.0.open(path)
     }
 }
 
@@ -106,23 +106,17 @@ pub(crate) fn write_directory(
 
 /// Opens an archive as a plain tar; `None` if it is none (a compressed file that is no tar is
 /// just a file).
-pub(crate) fn open_archive<'a>(
-    bytes: impl Read + Send + 'a,
-) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
-    let Ok(mut plain) = layer::decompress(bytes) else {
-        return Ok(None);
-    };
+pub(crate) fn open_archive<'a>(bytes: impl Read + Send + 'a) -> Option<Box<dyn Read + Send + 'a>> {
+    let mut plain = layer::decompress(bytes).ok()?;
     let mut header = Vec::with_capacity(512);
     // Damaged compressed data is no archive either: it is copied as it is.
-    if (&mut plain).take(512).read_to_end(&mut header).is_err() {
-        return Ok(None);
-    }
+    (&mut plain).take(512).read_to_end(&mut header).ok()?;
     // A tar without any entry is no archive to BuildKit.
     let is_empty = header.iter().all(|byte| *byte == 0);
     if is_empty || Format::detect(&header) != Some(Format::Tar) {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(Box::new(io::Cursor::new(header).chain(plain))))
+    Some(Box::new(io::Cursor::new(header).chain(plain)))
 }
 
 /// A reader whose bytes also go to a writer.

@@ -41,13 +41,7 @@ impl Executor<'_> {
         run: &RunOp,
         base: &Chain,
         activity: &Activity,
-        receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        self.check_allowed(run)?;
-        self.check_platform(run)?;
-        if let Some(record) = self.run_content(step, run, base, receipt)? {
-            return Ok(Made::Known(record));
-        }
         let lowers = self.faces.lowers(base)?;
         let mounts = Mounts::lay_out(self, run)?;
         let draft = self.input.store.draft_dir()?;
@@ -85,7 +79,7 @@ impl Executor<'_> {
 
     /// The record of the same command on inputs of the same content. Waiting for the digests of
     /// inputs pays only if the command was run before.
-    fn run_content(
+    pub(crate) fn run_content(
         &self,
         step: &Step,
         run: &RunOp,
@@ -120,6 +114,12 @@ impl Executor<'_> {
         Ok(key::run_content(step, run, &chain, &selections))
     }
 
+    /// Whether the command may be run, and can be run on this machine.
+    pub(crate) fn check_run(&self, run: &RunOp) -> Result<(), ExecuteError> {
+        self.check_allowed(run)?;
+        check_platform(run)
+    }
+
     fn check_allowed(&self, run: &RunOp) -> Result<(), ExecuteError> {
         let needs = match (run.network, run.security, run.devices.is_empty()) {
             (Network::Host, ..) if !self.input.options.allow_network_host => "network.host",
@@ -129,17 +129,6 @@ impl Executor<'_> {
         };
         Err(ExecuteError::NotAllowed {
             entitlement: needs.to_owned(),
-        })
-    }
-
-    fn check_platform(&self, run: &RunOp) -> Result<(), ExecuteError> {
-        let host = Platform::host();
-        if super::emulation::can_run(&host, &run.platform) {
-            return Ok(());
-        }
-        Err(ExecuteError::ForeignPlatform {
-            wanted: run.platform.to_string(),
-            host: host.to_string(),
         })
     }
 
@@ -229,15 +218,26 @@ impl Executor<'_> {
             return Err(error.into());
         }
         cell.settle(Ok(diff_id));
-        if receipt.materials.len() == 1 {
-            if let crate::planner::op::Op::Run(op) = &step.op {
-                receipt
-                    .materials
-                    .push(self.run_material(step, op, &self.base_of(step))?);
-            }
+        if receipt.materials.len() == 1
+            && let crate::planner::op::Op::Run(op) = &step.op
+        {
+            receipt
+                .materials
+                .push(self.run_material(step, op, &self.base_of(step))?);
         }
         self.commit(step, &receipt, diff_id, written.size)
     }
+}
+
+fn check_platform(run: &RunOp) -> Result<(), ExecuteError> {
+    let host = Platform::host();
+    if super::emulation::can_run(&host, &run.platform) {
+        return Ok(());
+    }
+    Err(ExecuteError::ForeignPlatform {
+        wanted: run.platform.to_string(),
+        host: host.to_string(),
+    })
 }
 
 /// The step and the path in it that a mount shows.

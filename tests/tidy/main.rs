@@ -1,6 +1,8 @@
 //! The repository's own rules, as tests: import ranks, sizes, words, docs (docs/STYLE is in
 //! CONTRIBUTING.md). Plain `std`, so that `cargo test --test tidy` runs in a second.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +23,18 @@ const RANKS: &[&[&str]] = &[
 /// Functions longer than 70 lines that are tolerated until touched: file, name. Only ever shrinks.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 
-/// Words that mark unfinished or homeless code.
-const BANNED_WORDS: &[&str] = &["todo", "fixme", "xxx", "utils", "hack"];
+/// Words of comments that mark unfinished code.
+const UNFINISHED: &[&str] = &["todo", "fixme", "xxx", "hack"];
+
+/// Names of files and modules for code that has no home yet.
+const HOMELESS: &[&str] = &["util", "utils", "misc"];
+
+/// Where processes begin that this program starts of itself: their arguments are theirs to read.
+const CHILD_ENTRIES: &[&str] = &[
+    "src/executor/sandbox/child.rs",
+    "src/executor/sandbox/rung/enter.rs",
+    "src/executor/sandbox/rung/trial.rs",
+];
 
 /// The longest file, tests not counted.
 const FILE_LINES_MAX: usize = 700;
@@ -67,6 +79,15 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
+/// What a line says in a comment.
+fn comment(line: &str) -> &str {
+    let starts = line.match_indices("//").map(|(start, _)| start);
+    let mut starts = starts.filter(|start| {
+        line[..*start].chars().all(char::is_whitespace) || line[..*start].ends_with(' ')
+    });
+    starts.next().map_or("", |start| &line[start..])
+}
+
 /// The code before the inline test module.
 fn without_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
@@ -90,7 +111,7 @@ fn imports_point_down() {
     let mut wrong = Vec::new();
     for (name, text) in sources() {
         let module = module_of(&name);
-        if matches!(module, "lib" | "main") {
+        if matches!(module, "lib" | "main" | "testing") {
             continue;
         }
         let rank = rank_of(module).unwrap_or_else(|| panic!("{name}: module has no rank"));
@@ -149,6 +170,11 @@ fn functions_are_short() {
             let Some(function) = function_name(trimmed) else {
                 continue;
             };
+            // A function of a trait may have no body.
+            let head = (start..lines.len()).find(|end| lines[*end].ends_with(['{', '}', ';']));
+            if head.is_some_and(|end| lines[end].ends_with(';')) {
+                continue;
+            }
             let end = (start..lines.len()).find(|end| {
                 lines[*end] == format!("{}}}", " ".repeat(indent)) || lines[*end].ends_with("{}")
             });
@@ -196,14 +222,31 @@ fn no_word_marks_unfinished_code() {
     let mut found = Vec::new();
     for (name, text) in sources() {
         for (number, line) in text.lines().enumerate() {
-            let lower = line.to_lowercase();
-            let words = lower.split(|c: char| !c.is_alphanumeric());
-            if words.into_iter().any(|word| BANNED_WORDS.contains(&word)) {
+            let lower = comment(line).to_lowercase();
+            let mut words = lower.split(|c: char| !c.is_alphanumeric());
+            if words.any(|word| UNFINISHED.contains(&word)) {
                 found.push(format!("{name}:{}: {}", number + 1, line.trim()));
             }
         }
     }
-    assert!(found.is_empty(), "banned words:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "comments on unfinished code:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn all_code_has_a_home() {
+    let found: Vec<String> = sources()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| {
+            let mut parts = name.split(['/', '.']);
+            parts.any(|part| HOMELESS.contains(&part))
+        })
+        .collect();
+    assert!(found.is_empty(), "names that say nothing: {found:?}");
 }
 
 #[test]
@@ -233,10 +276,11 @@ fn only_cli_reads_the_environment_and_prints() {
             if line.trim_start().starts_with("//") {
                 continue;
             }
-            let reads = line.contains("env::var") || line.contains("env::args");
+            let reads = line.contains("env::var")
+                || line.contains("env::args") && !CHILD_ENTRIES.contains(&name.as_str());
             let prints = line.contains("println!(") || line.contains("print!(");
             if (reads && !matches!(module, "cli" | "main"))
-                || (prints && !matches!(module, "cli" | "ui"))
+                || (prints && !matches!(module, "cli" | "ui" | "testing"))
             {
                 found.push(format!("{name}:{}: {}", number + 1, line.trim()));
             }
@@ -268,6 +312,8 @@ fn pure_rooms_do_no_io() {
             continue;
         }
         for (number, line) in without_tests(&text).lines().enumerate() {
+            // An address is a number; only sockets are I/O.
+            let line = line.replace("std::net::IpAddr", "");
             if ["std::fs", "std::net", "std::process", "rustix::", "nix::"]
                 .iter()
                 .any(|word| line.contains(word) && !line.trim_start().starts_with("//"))
@@ -335,10 +381,11 @@ fn nothing_names_a_workplace() {
                 .to_str()
                 .unwrap_or_default()
                 .to_owned();
+            if matches!(name.as_str(), "target" | ".git" | "corpus") {
+                continue;
+            }
             if path.is_dir() {
-                if !matches!(name.as_str(), "target" | ".git" | "corpus") {
-                    pending.push(path);
-                }
+                pending.push(path);
                 continue;
             }
             let Ok(text) = fs::read_to_string(&path) else {

@@ -40,7 +40,7 @@ pub fn selection(op: &CopyOp, view: &View) -> Result<SelectionDigest, CopyError>
         parts.extend_from_slice(&(path.len() as u64).to_le_bytes());
         parts.extend_from_slice(path.as_bytes());
         for named in source::named(view, 0, path, op.parents, excludes.as_ref())? {
-            let name = named.named.as_bytes();
+            let name = named.given.as_bytes();
             parts.extend_from_slice(&(name.len() as u64).to_le_bytes());
             parts.extend_from_slice(name);
             parts.extend_from_slice(selection_digest(named.select()).as_bytes());
@@ -78,10 +78,10 @@ impl Executor<'_> {
         };
         let owner = match (&op.chown, &below) {
             (None, _) => None,
-            (Some(owner), Some(view)) => Some(self.owner(view, owner)?),
-            (Some(owner), None) => Some(self.owner(&View::new(), owner)?),
+            (Some(owner), Some(view)) => Some(chown(view, owner)?),
+            (Some(owner), None) => Some(chown(&View::new(), owner)?),
         };
-        let mut placer = Placer::new(Destination {
+        let mut target = Placer::new(Destination {
             base: below.as_ref(),
             path: &op.destination,
             is_directory: op.destination_is_directory,
@@ -89,8 +89,8 @@ impl Executor<'_> {
             chmod: op.chmod.as_ref(),
             epoch: step.epoch,
         })?;
-        sources.place(self, op, excludes(op)?.as_ref(), &mut placer)?;
-        let layout = placer.finish();
+        sources.place(self, op, excludes(op)?.as_ref(), &mut target)?;
+        let layout = target.finish();
         self.write_placed(step, layout, &sources, receipt)
     }
 
@@ -111,7 +111,7 @@ impl Executor<'_> {
                 source,
             })?
         };
-        let mut placer = Placer::new(Destination {
+        let mut target = Placer::new(Destination {
             base: Some(&view),
             path: &op.path,
             is_directory: true,
@@ -119,8 +119,8 @@ impl Executor<'_> {
             chmod: None,
             epoch: step.epoch,
         })?;
-        placer.make_destination()?;
-        let layout = placer.finish();
+        target.make_destination()?;
+        let layout = target.finish();
         self.write_placed(step, layout, &Sources::none(), receipt)
     }
 
@@ -144,7 +144,7 @@ impl Executor<'_> {
             unpack: Unpack::Never,
         };
         let mut sources = Sources::gather(self, &op)?;
-        let mut placer = Placer::new(Destination {
+        let mut target = Placer::new(Destination {
             base: None,
             path: &op.destination,
             is_directory: true,
@@ -152,8 +152,8 @@ impl Executor<'_> {
             chmod: None,
             epoch: Epoch(i64::MAX),
         })?;
-        sources.place(self, &op, None, &mut placer)?;
-        let Layout { entries, origins } = placer.finish();
+        sources.place(self, &op, None, &mut target)?;
+        let Layout { entries, origins } = target.finish();
         let contents = sources.contents(self, origins)?;
         let failed = |source| ExecuteError::Snapshot {
             name: "cache mount".to_owned(),
@@ -161,13 +161,6 @@ impl Executor<'_> {
         };
         write_both(&entries, &contents, directory).map_err(failed)?;
         Ok(())
-    }
-
-    fn owner(&self, view: &View, owner: &str) -> Result<Owner, CopyError> {
-        resolve_owner(view, owner).map_err(|source| CopyError::Owner {
-            owner: owner.to_owned(),
-            source,
-        })
     }
 
     /// Writes the layer of placed entries, unless a layer of the same entries is known.
@@ -183,7 +176,7 @@ impl Executor<'_> {
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
         let material = Material::new("entries").with("tree", tree.digest().to_string());
         if let Some(record) = self.content_hit(step, &material) {
-            return Ok(Made::Known(record));
+            return Ok(Made::Known(Box::new(record)));
         }
         receipt.materials.push(material);
         let contents = sources.contents(self, origins)?;
@@ -191,9 +184,10 @@ impl Executor<'_> {
             name: step.name.clone(),
             source,
         };
-        let draft = match self.needs_directory(step.id) {
-            true => Some(self.input.store.draft_dir()?),
-            false => None,
+        let draft = if self.needs_directory(step.id) {
+            Some(self.input.store.draft_dir()?)
+        } else {
+            None
         };
         let (written, blob) = match (&draft, self.input.options.encoding) {
             (Some(draft), _) => {
@@ -239,4 +233,12 @@ impl Executor<'_> {
             size: written.size,
         })
     }
+}
+
+/// The owner that `--chown` names.
+fn chown(view: &View, owner: &str) -> Result<Owner, CopyError> {
+    resolve_owner(view, owner).map_err(|source| CopyError::Owner {
+        owner: owner.to_owned(),
+        source,
+    })
 }

@@ -98,7 +98,7 @@ impl<'a> Placer<'a> {
             return self.place_contents(source, &self.resolved.clone());
         }
         let target = if into_directory {
-            self.resolved.join_name(source.named.name())
+            self.resolved.join_name(source.given.name())
         } else {
             self.resolved.clone()
         };
@@ -300,10 +300,10 @@ impl<'a> Placer<'a> {
         if let Some((uid, gid)) = self.destination.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
-        if let Some(chmod) = self.destination.chmod {
-            if !matches!(entry.kind, Kind::Symlink { .. }) {
-                entry.mode = chmod.apply(entry.mode, entry.is_directory());
-            }
+        if let Some(chmod) = self.destination.chmod
+            && !matches!(entry.kind, Kind::Symlink { .. })
+        {
+            entry.mode = chmod.apply(entry.mode, entry.is_directory());
         }
         if let Kind::Directory { opaque } = &mut entry.kind {
             *opaque = false;

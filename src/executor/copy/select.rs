@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::CopyError;
 use crate::pattern::{Glob, Ignore};
-use crate::tree::{Follow, Selected, TreePath, View};
+use crate::tree::{Follow, Node, Selected, TreePath, View};
 
 /// One thing that a source named: a file, or a directory with what is in it.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Named<'a> {
     /// Where it is, symlinks followed.
     pub(crate) path: TreePath,
     /// The path as it was named; its last component is what a file is called at its destination.
-    pub(crate) named: TreePath,
+    pub(crate) given: TreePath,
     /// `--exclude`.
     pub(crate) excludes: Option<&'a Ignore>,
 }
@@ -99,10 +99,10 @@ pub(crate) fn name<'a>(
             root,
             view,
             path,
-            named,
+            given: named,
             excludes,
         };
-        let is_excluded = |excludes: &Ignore| excludes.excluded(thing.named.name());
+        let is_excluded = |excludes: &Ignore| excludes.excluded(thing.given.name());
         if !thing.is_directory() && excludes.is_some_and(is_excluded) {
             continue;
         }
@@ -131,24 +131,15 @@ fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
                 false => Ok(path),
             };
             let Ok(directory) = directory else { continue };
-            match component.literal() {
-                Some(name) => {
-                    let path = directory.join_name(name);
-                    if view.lookup(&path).is_some() {
-                        next.push(path);
-                    }
+            if let Some(name) = component.literal() {
+                let path = directory.join_name(name);
+                if view.lookup(&path).is_some() {
+                    next.push(path);
                 }
-                None => {
-                    let children = view.children(&directory);
-                    let matching = |path: &&TreePath| component.matches(path.name());
-                    next.extend(
-                        children
-                            .iter()
-                            .map(|node| node.path())
-                            .filter(matching)
-                            .cloned(),
-                    );
-                }
+            } else {
+                let children = view.children(&directory);
+                let paths = children.iter().map(Node::path);
+                next.extend(paths.filter(|path| component.matches(path.name())).cloned());
             }
         }
         follows &= component.literal().is_some();

@@ -200,6 +200,26 @@ struct Here {
     opaque: bool,
 }
 
+impl Here {
+    /// The walk of a directory in this one that hides what is below it.
+    fn hiding(path: TreePath) -> Job {
+        Job::Directory {
+            path,
+            layers: Vec::new(),
+            opaque: false,
+        }
+    }
+
+    /// The walk of a directory in this one that merges with those below.
+    fn merging(&self, path: TreePath, opaque: bool) -> Job {
+        Job::Directory {
+            path,
+            layers: self.lowers.layers.clone(),
+            opaque: self.opaque || opaque,
+        }
+    }
+}
+
 /// The jobs to do and what came of those done.
 struct Queue {
     jobs: Vec<Job>,
@@ -416,19 +436,13 @@ impl Walk<'_> {
         }
         let mtime = self.clamp(directory, name, &state, &path)?;
         if type_of(&state).is_dir() {
-            let merges = below
-                .as_ref()
-                .is_some_and(|(state, _)| type_of(state).is_dir());
-            let layers = if merges {
-                here.lowers.layers.clone()
-            } else {
-                Vec::new()
+            let job = match &below {
+                Some((state, _)) if type_of(state).is_dir() => {
+                    here.merging(path.clone(), extended.opaque)
+                }
+                _ => Here::hiding(path.clone()),
             };
-            jobs.push(Job::Directory {
-                path: path.clone(),
-                layers,
-                opaque: merges && (here.opaque || extended.opaque),
-            });
+            jobs.push(job);
         }
         let side = Side {
             directory,

@@ -51,7 +51,6 @@ impl Stack {
     }
 
     /// Mounts an overlay on the layers so far; `None` where that is not permitted.
-    #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
     fn mount(&mut self) -> Option<PathBuf> {
         let number = self.layers.len();
         let upper = self.path(&format!("upper{number}"));
@@ -75,7 +74,7 @@ impl Stack {
         let mounted =
             rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), options);
         if let Err(error) = mounted {
-            eprintln!("skipped: no overlay can be mounted here: {error}");
+            crate::testing::skip(&format!("no overlay can be mounted here: {error}"));
             return None;
         }
         self.mounted = true;
