@@ -29,7 +29,9 @@ pub use error::PipelineError;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::event::Reporter;
-use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
+use crate::executor::sandbox::{
+    Cancel, HostsEntry, Limits, RootDriver, Sandbox, SandboxNetwork, Ulimit,
+};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
 use crate::planner::explain;
@@ -67,12 +69,12 @@ pub enum Need {
 }
 
 /// Builds what was asked for. `enter` is called once before something is made: where that needs a
-/// user namespace, it does not come back.
+/// user namespace, it does not come back; elsewhere it tells how roots are made.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,
     cancel: &Cancel,
-    enter: &dyn Fn(Need) -> Result<(), Failure>,
+    enter: &dyn Fn(Need) -> Result<RootDriver, Failure>,
 ) -> Result<BuildResult, Failure> {
     // Standard input can be read only once: where it is read, everything is done.
     let reads_stdin =
@@ -106,15 +108,19 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        if executor.has_commands() {
-            enter(Need::Commands)?;
+        let driver = if executor.has_commands() {
+            enter(Need::Commands)?
         } else if executor.has_work() {
-            enter(Need::Files)?;
-        }
-        let chains = executor.execute().map_err(|failed| match failed.span {
-            Some(span) => failed.failure.at(&street.source, span),
-            None => failed.failure,
-        })?;
+            enter(Need::Files)?
+        } else {
+            RootDriver::default()
+        };
+        let chains = executor
+            .execute(driver)
+            .map_err(|failed| match failed.span {
+                Some(span) => failed.failure.at(&street.source, span),
+                None => failed.failure,
+            })?;
         let result = output::finish(&street, &outside, &executor, &chains)?;
         share::share(&street, &outside, &executor)?;
         if executor.has_work() {
