@@ -171,7 +171,14 @@ impl Executor<'_> {
         sources: &Sources,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        let Layout { entries, origins } = layout;
+        let Layout {
+            mut entries,
+            origins,
+        } = layout;
+        // A directory on the way has the time of the base, which may be later than the epoch.
+        for entry in &mut entries {
+            entry.mtime = entry.mtime.min(step.epoch.0);
+        }
         // The entries are all that the layer depends on: their digest is the content key.
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
         let material = Material::new("entries").with("tree", tree.digest().to_string());
