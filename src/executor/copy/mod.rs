@@ -17,14 +17,15 @@ use super::chain::Chain;
 use super::contents::{PLAIN, encoder_name, write_both};
 use super::error::ExecuteError;
 use super::step::{Made, Receipt};
+use crate::cache::BlobForm;
 use crate::cache::store::Hashing;
-use crate::cache::{BlobForm, Material};
 use crate::clock::Epoch;
 use crate::digest::ContentDigest;
 use crate::failure::Failure;
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::planner::graph::Step;
+use crate::planner::key;
 use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
 use crate::tree::{Owner, Tree, View, resolve_owner, selection_digest};
 
@@ -172,9 +173,8 @@ impl Executor<'_> {
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
         let Layout { entries, origins } = layout;
-        // The entries are all that the layer depends on: their digest is the content key.
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
-        let material = Material::new("entries").with("tree", tree.digest().to_string());
+        let material = key::placed_content(&tree);
         if let Some(record) = self.content_hit(step, &material) {
             return Ok(Made::Known(Box::new(record)));
         }
