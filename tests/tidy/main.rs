@@ -361,6 +361,145 @@ fn every_test_file_is_named_in_its_runner() {
     assert!(forgotten.is_empty(), "tests that never run: {forgotten:?}");
 }
 
+/// Lines of a table of `Cargo.toml` whose name ends in `dependencies`: the crate's name, and whether
+/// a comment says what it is for (one may speak of several).
+fn dependencies() -> Vec<(String, bool)> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (mut found, mut inside, mut explained) = (Vec::new(), false, false);
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            // The one crate of a table may be explained above it.
+            inside = line.ends_with("dependencies]");
+            explained = explained && line.starts_with("[target");
+        } else if line.starts_with('#') {
+            explained = true;
+        } else if line.is_empty() {
+            explained = false;
+        } else if let (true, Some((name, _))) = (inside, line.split_once(" = ")) {
+            found.push((name.to_owned(), explained));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_dependency_has_a_reason_and_is_used() {
+    let mut code = String::new();
+    for directory in ["benches", "src", "tests"] {
+        for path in rust_files(&root().join(directory)) {
+            code += &fs::read_to_string(path).unwrap();
+        }
+    }
+    let is_used = |name: &str| {
+        let path = format!("{}::", name.replace('-', "_"));
+        let mut uses = code.match_indices(&path).map(|(at, _)| at);
+        let is_path = |at: usize| {
+            let before = code[..at].chars().next_back();
+            before.is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '_' | ':' | '`'))
+        };
+        uses.any(is_path)
+    };
+    let dependencies = dependencies();
+    assert!(dependencies.len() > 20, "the tables were not read");
+    let wrong: Vec<&(String, bool)> = dependencies
+        .iter()
+        .filter(|(name, explained)| !explained || !is_used(name))
+        .collect();
+    assert!(wrong.is_empty(), "unexplained or unused: {wrong:?}");
+}
+
+/// Markdown files of the repository, without those of tests.
+fn pages() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![root()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap_or_default();
+            if path.is_dir() && !matches!(name, "target" | ".git" | "testdata") {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn links_of_pages_lead_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for rest in text.split("](").skip(1) {
+            let target = rest.split([')', ' ', '#']).next().unwrap_or_default();
+            let is_elsewhere = target.contains("://") || target.starts_with("mailto:");
+            let place = page.parent().unwrap().join(target);
+            if !target.is_empty() && !is_elsewhere && !place.exists() {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
+/// The paths of this repository that a text names in back quotes or in brackets: what begins like
+/// one of its directories, up to the first character that no path of ours has.
+fn named_paths(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for directory in ["src/", "docs/", "tests/", "scripts/", "bench/", "grammar/"] {
+        for (at, _) in text.match_indices(directory) {
+            let before = text[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_')) {
+                continue;
+            }
+            let is_path = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+            let end = text[at..].find(|c| !is_path(c)).unwrap_or(text.len() - at);
+            // `src/{a,b}` and `src/*` are patterns.
+            if !text[at + end..].starts_with(['{', '*', '<']) {
+                found.push(text[at..at + end].trim_end_matches(['.', '/']));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_that_pages_and_comments_name_exist() {
+    let root = root();
+    let mut texts: Vec<(String, String)> = sources();
+    texts.retain(|(name, _)| !is_test_file(name));
+    for (_, text) in &mut texts {
+        *text = without_tests(text)
+            .lines()
+            .map(comment)
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        texts.push((page.display().to_string(), text));
+    }
+    texts.push((
+        "Cargo.toml".to_owned(),
+        fs::read_to_string(root.join("Cargo.toml")).unwrap(),
+    ));
+    let mut gone = Vec::new();
+    for (name, text) in &texts {
+        for path in named_paths(text) {
+            if !root.join(path).exists() && !root.join(format!("{path}.rs")).exists() {
+                gone.push(format!("{name}: {path}"));
+            }
+        }
+    }
+    assert!(
+        gone.is_empty(),
+        "named, but not there:\n{}",
+        gone.join("\n")
+    );
+}
+
 #[test]
 fn nothing_names_a_workplace() {
     // Split so that this file does not name them either.

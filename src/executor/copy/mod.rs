@@ -14,17 +14,16 @@ use source::Sources;
 
 use super::Executor;
 use super::chain::Chain;
-use super::contents::{PLAIN, encoder_name, write_both};
+use super::contents::write_both;
 use super::error::ExecuteError;
 use super::step::{Made, Receipt};
-use crate::cache::store::Hashing;
-use crate::cache::{BlobForm, Material};
 use crate::clock::Epoch;
 use crate::digest::ContentDigest;
 use crate::failure::Failure;
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::planner::graph::Step;
+use crate::planner::key;
 use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
 use crate::tree::{Owner, Tree, View, resolve_owner, selection_digest};
 
@@ -179,9 +178,8 @@ impl Executor<'_> {
         for entry in &mut entries {
             entry.mtime = entry.mtime.min(step.epoch.0);
         }
-        // The entries are all that the layer depends on: their digest is the content key.
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
-        let material = Material::new("entries").with("tree", tree.digest().to_string());
+        let material = key::placed_content(&tree);
         if let Some(record) = self.content_hit(step, &material) {
             return Ok(Made::Known(Box::new(record)));
         }
@@ -191,50 +189,18 @@ impl Executor<'_> {
             name: step.name.clone(),
             source,
         };
-        let draft = if self.needs_directory(step.id) {
-            Some(self.input.store.draft_dir()?)
-        } else {
-            None
-        };
-        let (written, blob) = match (&draft, self.input.options.encoding) {
-            (Some(draft), _) => {
-                let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
-                (written, None)
-            }
-            (None, encoding) => {
-                let encoding = encoding.unwrap_or(PLAIN);
-                let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
-                let written = layer::write_layer(
-                    tree.entries(),
-                    &contents,
-                    step.epoch,
-                    Some(encoding),
-                    &mut writer,
-                )
-                .map_err(failed)?;
-                let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
-                let (digest, size) = writer.commit(blob)?;
-                let made_by = Some(encoder_name(encoding));
-                let compression = encoding.compression;
-                (
-                    written,
-                    Some(BlobForm {
-                        compression,
-                        digest,
-                        size,
-                        made_by,
-                    }),
-                )
-            }
-        };
+        if !self.needs_directory(step.id) {
+            let (entries, epoch) = (tree.entries(), step.epoch);
+            let (diff_id, size) = self.write_blob(|encoding, blob| {
+                layer::write_layer(entries, &contents, epoch, Some(encoding), blob).map_err(failed)
+            })?;
+            return Ok(Made::Layer { diff_id, size });
+        }
+        let draft = self.input.store.draft_dir()?;
+        let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
         let diff_id = written.diff_id;
         self.faces.keep_tree(diff_id, written.tree)?;
-        if let Some(form) = blob {
-            self.input.store.add_blob_form(&diff_id, form)?;
-        }
-        if let Some(draft) = draft {
-            self.input.store.keep_dir(&diff_id, draft)?;
-        }
+        self.input.store.keep_dir(&diff_id, draft)?;
         Ok(Made::Layer {
             diff_id,
             size: written.size,
