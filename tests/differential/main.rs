@@ -4,6 +4,12 @@
 //!
 //! One case alone: `DIFFERENTIAL_CASE=name cargo test --test differential`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
