@@ -7,8 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "tests unwrap, and take switches from the environment"
+    reason = "a test that cannot go on fails"
 )]
 
 #[path = "../common/mod.rs"]
