@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Executor;
 use super::error::ExecuteError;
-use super::sandbox::in_user_namespace;
+use super::sandbox::{has_single_id, in_user_namespace};
 use super::supplies::Files;
 use crate::cache::BlobForm;
 use crate::cache::store::{BlobWriter, Hashing};
@@ -60,7 +60,11 @@ pub(crate) fn lower_options<'a>(
         },
         lowers,
         lower_view,
-        ownership: Ownership::Real,
+        ownership: if has_single_id() {
+            Ownership::Noted
+        } else {
+            Ownership::Real
+        },
         clamp: None,
         limits: Limits::default(),
     }

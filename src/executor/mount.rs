@@ -10,7 +10,7 @@ use super::chain::Cell;
 use super::contents::{FilesOf, write_both};
 use super::error::ExecuteError;
 use super::roots::DirectoryRoot;
-use super::sandbox::{Bind, RootDriver, SandboxMount};
+use super::sandbox::{Bind, RootDriver, SandboxMount, has_single_id};
 use super::supplies::FileTree;
 use crate::cache::store::{self, CacheMountLease, DirDraft};
 use crate::cache::{Material, RECORD_VERSION, Record};
@@ -256,7 +256,9 @@ impl Mounts {
 /// Gives a fresh cache directory its owner and its mode.
 fn dress(directory: &Path, (mode, uid, gid): (u32, u32, u32)) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
+    if !has_single_id() {
+        std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
+    }
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
 }
 

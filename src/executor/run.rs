@@ -60,11 +60,12 @@ impl Executor<'_> {
         let mounts = Mounts::lay_out(self, run)?;
         let draft = self.input.store.draft_dir()?;
         let spec = self.spec(run, &mounts, lowers.clone(), &draft)?;
-        self.run_command(run, &spec, activity)?;
+        let maker = self.run_command(run, &spec, activity)?;
         drop(mounts);
         let options = FreezeOptions {
             epoch: step.epoch,
             recorded: None,
+            maker,
         };
         let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
         Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
@@ -102,13 +103,13 @@ impl Executor<'_> {
         Ok(Made::Layer { diff_id, size })
     }
 
-    /// Runs the command; an error if it fails.
+    /// Runs the command; an error if it fails. Gives who made what it made, if that does not show.
     fn run_command(
         &self,
         run: &RunOp,
         spec: &SandboxSpec,
         activity: &Activity,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<(u32, u32)>, Failure> {
         let outcome = self.input.sandbox.run(
             spec,
             &mut |stream, bytes: &[u8]| {
@@ -131,7 +132,7 @@ impl Executor<'_> {
             let command = run.args.join(" ");
             return Err(ExecuteError::Run { command, exit }.into());
         }
-        Ok(())
+        Ok(outcome.maker)
     }
 
     /// The record of the same command on inputs of the same content. Waiting for the digests of

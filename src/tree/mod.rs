@@ -30,7 +30,9 @@ mod view;
 mod walk;
 
 pub use codec::TREE_FORMAT;
-pub use entry::{Content, Entry, Kind, Unread, is_image_xattr};
+pub use entry::{
+    Content, Entry, Kind, OWNER_NOTE, Unread, is_image_xattr, owner_note, owner_of_note,
+};
 pub use error::{DecodeError, OwnerError, ResolveError};
 pub use index::{KEPT_BYTES_MAX, Tree, is_kept};
 pub use path::TreePath;

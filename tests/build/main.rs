@@ -17,6 +17,7 @@ mod cache;
 mod copy;
 mod examples;
 mod image;
+mod ladder;
 mod language;
 mod sandbox;
 mod sandbox_life;

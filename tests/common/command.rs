@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Outcome, User};
+use super::{Container, Outcome, User};
 
 /// The longest that [`Running::wait_for`] waits for a text.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Run {
     directory: PathBuf,
     user: Option<User>,
+    container: Option<Container>,
     words: Vec<String>,
     /// The context, if this is a build; it is the last word.
     context: Option<String>,
@@ -35,6 +36,7 @@ impl Run {
         Self {
             directory: directory.to_owned(),
             user,
+            container: None,
             words: Vec::new(),
             context: None,
             variables: vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())],
@@ -56,6 +58,12 @@ impl Run {
     /// Builds another context: a directory, an address or `-`.
     pub fn context(mut self, context: &str) -> Self {
         self.context = Some(context.to_owned());
+        self
+    }
+
+    /// Runs in a container that shows the project at its place.
+    pub fn inside(mut self, container: &Container) -> Self {
+        self.container = Some(container.clone());
         self
     }
 
@@ -111,6 +119,19 @@ impl Run {
 
     fn command(&self) -> Command {
         let program = Path::new(env!("CARGO_BIN_EXE_builder"));
+        if let Some(container) = &self.container {
+            let program = program.to_str().unwrap().to_owned();
+            let words: Vec<String> = std::iter::once(program)
+                .chain(self.words.iter().cloned())
+                .chain(self.context.clone())
+                .collect();
+            let mut command = container.command(&self.directory, &words, &self.variables);
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            return command;
+        }
         let mut command = match &self.user {
             None => Command::new(program),
             Some(user) => {

@@ -21,11 +21,13 @@
 
 mod busybox;
 mod command;
+mod container;
 mod outcome;
 mod project;
 mod user;
 
 pub use command::{Run, Running};
+pub use container::Container;
 pub use outcome::{Outcome, Step, StepEnd};
 pub use project::Project;
 pub use user::User;

@@ -11,12 +11,10 @@
 //! root. Processes have no namespace: the first process is the reaper of all that stem from it and
 //! kills them when the command ends, when the builder hangs up, or when the builder dies.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::CapabilitySet;
 
@@ -27,7 +25,7 @@ use super::places::{self, Places};
 use super::spec::{Exit, Notice, SandboxNetwork, SandboxSpec};
 use super::supervisor::{self, Supervisor};
 use super::user::Identity;
-use super::{command, limits, procfs, rootfs, seccomp, user};
+use super::{command, limits, listener, procfs, rootfs, seccomp, user};
 use crate::sys::process::{Fork, exit_now};
 use crate::sys::{self, supervise};
 
@@ -61,7 +59,7 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
         Fork::Parent(process) => process,
     };
     drop(theirs);
-    let supervisor = receive_listener(&ours).map(|(listener, fenced)| Supervisor {
+    let supervisor = listener::receive(&ours).map(|(listener, fenced)| Supervisor {
         listener,
         root: &root,
         proc,
@@ -192,7 +190,7 @@ fn confine(
     };
     command::filter(spec)?;
     match supervise::install_with_listener(&seccomp::asking_filter()) {
-        Ok(listener) => send_listener(listener_to, &listener, fenced),
+        Ok(listener) => listener::send(listener_to, &listener, fenced),
         Err(error) => {
             let why = Errno::from(error).to_string();
             message::send(control, &Report::Notice(Notice::NoProc { why }))
@@ -205,45 +203,6 @@ fn drop_chroot() -> rustix::io::Result<()> {
     sets.permitted.remove(CapabilitySet::SYS_CHROOT);
     sets.effective.remove(CapabilitySet::SYS_CHROOT);
     rustix::thread::set_capabilities(None, sets)
-}
-
-fn send_listener(
-    socket: &UnixStream,
-    listener: &OwnedFd,
-    fenced: bool,
-) -> Result<(), SandboxError> {
-    let fds = [listener.as_raw_fd()];
-    let sent = sendmsg::<()>(
-        socket.as_raw_fd(),
-        &[IoSlice::new(&[u8::from(fenced)])],
-        &[ControlMessage::ScmRights(&fds)],
-        MsgFlags::empty(),
-        None,
-    );
-    sent.map(drop).map_err(|errno| SandboxError::Control {
-        source: errno.into(),
-    })
-}
-
-/// The listener and whether the command is fenced; `None` if the command got none, or died.
-fn receive_listener(socket: &UnixStream) -> Option<(OwnedFd, bool)> {
-    let mut fenced = [0];
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let mut parts = [IoSliceMut::new(&mut fenced)];
-    let received = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )
-    .ok()?;
-    let rights = received.cmsgs().ok()?.find_map(|message| match message {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    })?;
-    let listener = sys::process::adopt(rights).ok()?;
-    supervise::wake_up_quickly(&listener);
-    Some((listener, fenced == [1]))
 }
 
 /// Answers, reaps and waits until the command ends; kills it as soon as the builder hangs up.

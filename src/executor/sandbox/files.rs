@@ -69,7 +69,7 @@ impl Files {
         let fd = rustix::fs::openat(&self.0, name, flags, Mode::from(0o600))?;
         let mut file = std::fs::File::from(fd);
         file.write_all(content).map_err(errno)?;
-        if (access.uid, access.gid) != (0, 0) {
+        if (access.uid, access.gid) != (0, 0) && !super::rootfs::has_single_id() {
             let (uid, gid) = (Uid::from_raw(access.uid), Gid::from_raw(access.gid));
             rustix::fs::fchown(&file, Some(uid), Some(gid))?;
         }

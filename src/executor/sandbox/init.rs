@@ -6,14 +6,15 @@ use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::error::SandboxError;
 use super::message::{self, Report};
 use super::protect::{self, Cover, ProcView};
 use super::spec::{Exit, Notice, SandboxSpec};
 use super::user::Identity;
-use super::{command, rootfs};
+use super::{command, listener, owners, rootfs, seccomp};
+use crate::sys;
 use crate::sys::process::{Fork, exit_now, fork, only_standard_descriptors};
 
 /// What PID 1 gets from the process that made the namespaces.
@@ -36,13 +37,19 @@ pub(super) struct Init<'a> {
 /// process namespace: daemons of the command never outlive it.
 pub(super) fn run(mut init: Init<'_>) -> ! {
     let control = init.control;
-    let command = match begin(&mut init) {
-        Ok(command) => command,
+    let (command, listener) = match begin(&mut init) {
+        Ok(begun) => begun,
         Err(error) => {
             let _ = message::send(control, &Report::Failed(error));
             exit_now(1)
         }
     };
+    if let Some(listener) = listener {
+        let exit = supervise(command, &listener);
+        exit_now(i32::from(
+            message::send(control, &Report::Exited(exit)).is_err(),
+        ))
+    }
     // Descriptors of the host's directories end here: the command can count ours, if not use them.
     only_standard_descriptors(control, |control| {
         let exit = reap(command);
@@ -50,7 +57,12 @@ pub(super) fn run(mut init: Init<'_>) -> ! {
     })
 }
 
-fn begin(init: &mut Init<'_>) -> Result<Pid, SandboxError> {
+fn begin(init: &mut Init<'_>) -> Result<(Pid, Option<OwnedFd>), SandboxError> {
+    let has_single_id = rootfs::has_single_id();
+    let (ours, theirs) = UnixStream::pair().map_err(|error| SandboxError::Control {
+        source: error.into(),
+    })?;
+
     // If the process outside dies, so does this one, and with it the namespace.
     guard(init)?;
 
@@ -69,7 +81,13 @@ fn begin(init: &mut Init<'_>) -> Result<Pid, SandboxError> {
     })? {
         Fork::Child => {
             let spec = init.spec;
-            let mut confine = || command::filter(spec);
+            let mut confine = || {
+                command::filter(spec)?;
+                if has_single_id {
+                    note_owners(&theirs)?;
+                }
+                Ok(())
+            };
             let prepared = command::prepare(spec, init.identity, init.control, &mut confine);
             if init.trial && prepared.is_ok() {
                 exit_now(0)
@@ -78,8 +96,22 @@ fn begin(init: &mut Init<'_>) -> Result<Pid, SandboxError> {
             let _ = message::send(init.control, &Report::Failed(error));
             exit_now(127)
         }
-        Fork::Parent(command) => Ok(command),
+        Fork::Parent(command) => {
+            drop(theirs);
+            let listener = has_single_id.then(|| listener::receive(&ours)).flatten();
+            Ok((command, listener.map(|(listener, _)| listener)))
+        }
     }
+}
+
+/// Has this process's changes of owners noted by PID 1.
+fn note_owners(listener_to: &UnixStream) -> Result<(), SandboxError> {
+    let filter = seccomp::single_id_filter();
+    let listener = sys::supervise::install_with_listener(&filter);
+    let listener = listener.map_err(|error| SandboxError::Filter {
+        source: error.into(),
+    })?;
+    listener::send(listener_to, &listener, true)
 }
 
 fn guard(init: &Init<'_>) -> Result<(), SandboxError> {
@@ -93,6 +125,29 @@ fn guard(init: &Init<'_>) -> Result<(), SandboxError> {
     match nix::poll::poll(&mut alive, PollTimeout::ZERO) {
         Ok(0) => Ok(()),
         _ => exit_now(1),
+    }
+}
+
+/// Answers calls and waits for every child until the command itself ends.
+fn supervise(command: Pid, listener: &OwnedFd) -> Exit {
+    let Ok(pidfd) = rustix::process::pidfd_open(command, PidfdFlags::empty()) else {
+        return reap(command);
+    };
+    loop {
+        let mut fds = [
+            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+        ];
+        let polled = nix::poll::poll(&mut fds, PollTimeout::NONE);
+        if !matches!(polled, Ok(_) | Err(nix::errno::Errno::EINTR)) {
+            return reap(command);
+        }
+        let events = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
+        if events(&fds[1]).contains(PollFlags::POLLIN) && events(&fds[0]).is_empty() {
+            owners::serve(listener.as_fd());
+        } else if !events(&fds[0]).is_empty() || !events(&fds[1]).is_empty() {
+            return reap(command);
+        }
     }
 }
 

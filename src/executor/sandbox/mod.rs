@@ -26,11 +26,14 @@ mod files;
 mod init;
 mod inside;
 mod limits;
+mod listener;
+mod memory;
 mod message;
 mod mounting;
 mod mounts;
 mod network;
 mod outer;
+mod owners;
 mod parent;
 mod places;
 mod procfs;
@@ -47,7 +50,7 @@ pub use cancel::Cancel;
 pub use child::run_if_child;
 pub use error::{Errno, SandboxError};
 pub use parent::Sandbox;
-pub use rootfs::in_user_namespace;
+pub use rootfs::{has_single_id, in_user_namespace};
 pub use spec::{
     Bind, Exit, HostsEntry, Limits, Notice, Outcome, RootDriver, Rung, SandboxMount,
     SandboxNetwork, SandboxSpec, Stream, Ulimit,

@@ -90,6 +90,9 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     })?;
     attach(&root, &upper, "/")?;
     let identity = user::resolve(&root, &spec.user)?;
+    if rootfs::has_single_id() && (identity.uid, identity.gid) != (0, 0) {
+        message::send(control, &Report::Maker(identity.uid, identity.gid))?;
+    }
 
     // Its devices, kernel file systems, generated files and the step's own mounts, by descriptor.
     let files = Files::new(&spec.work)?;

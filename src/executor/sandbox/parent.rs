@@ -89,8 +89,13 @@ impl Sandbox {
         let mut running = Running::new(self.start(job)?, timeout);
         running.attend(output, cancel)?;
         let notices = std::mem::take(&mut running.notices);
+        let maker = running.maker;
         let exit = running.finish()?;
-        Ok(Outcome { exit, notices })
+        Ok(Outcome {
+            exit,
+            notices,
+            maker,
+        })
     }
 
     /// Decides all that the spec leaves open.

@@ -164,3 +164,12 @@ pub fn in_user_namespace() -> bool {
     };
     map.split_whitespace().ne(["0", "0", "4294967295"])
 }
+
+/// Tells whether this process's user namespace has one user id: then no file can belong to another,
+/// and owners are noted (see `owners`).
+pub fn has_single_id() -> bool {
+    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else {
+        return false;
+    };
+    map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
+}

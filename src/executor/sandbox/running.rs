@@ -62,6 +62,7 @@ pub(super) struct Running {
     exit: Option<Exit>,
     failed: Option<SandboxError>,
     pub(super) notices: Vec<Notice>,
+    pub(super) maker: Option<(u32, u32)>,
 }
 
 /// What poll(2) found.
@@ -85,6 +86,7 @@ impl Running {
             exit: None,
             failed: None,
             notices: Vec::new(),
+            maker: None,
         }
     }
 
@@ -202,6 +204,7 @@ impl Running {
         match message::receive(control)? {
             None => self.control = None,
             Some(Report::Notice(notice)) => self.notices.push(notice),
+            Some(Report::Maker(uid, gid)) => self.maker = Some((uid, gid)),
             Some(Report::Exited(exit)) => self.exit = Some(exit),
             // The first failure is the cause of those that follow.
             Some(Report::Failed(error)) => {

@@ -5,22 +5,17 @@
 //! further than the chroot. Files of processes are opened with the caller's own user and group, and
 //! only those of the command's processes are.
 
-use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
-use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::memory;
 use super::procfs::{self, Wanted, Who};
 use super::seccomp::Asked;
 use crate::sys::supervise::{self, Answer, Call};
 
-/// The longest path that the kernel takes, with its end.
-const PATH_MAX: usize = 4096;
-/// Memory is read up to the end of a page: the next one may not be there.
-const PAGE: u64 = 4096;
 /// Bytes of one field of `struct utsname`.
 const NAME_FIELD: usize = 65;
 /// Generations between a process and the command: more than any process tree has.
@@ -101,7 +96,7 @@ impl Supervisor<'_> {
         match question {
             Question::HostName { buffer } => {
                 let names = host_names(self.host_name);
-                write_memory(call, *buffer, &names)
+                memory::write(call, *buffer, &names)
                     .map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
             }
             Question::Open { path, flags } => match procfs::wanted(path) {
@@ -121,7 +116,7 @@ impl Supervisor<'_> {
                     .len()
                     .min(usize::try_from(*size).unwrap_or(usize::MAX));
                 let value = i64::try_from(length).unwrap_or(0);
-                match write_memory(call, *buffer, &target[..length]) {
+                match memory::write(call, *buffer, &target[..length]) {
                     Some(()) => Reply::Plain(Answer::Value(value)),
                     None => Errno::FAULT.into(),
                 }
@@ -300,7 +295,7 @@ fn question(call: &Call) -> Option<Question> {
     } else {
         (second, third, fourth)
     };
-    let path = read_path(call, address)?;
+    let path = memory::read_path_if(call, address, may_be_ours)?;
     if number == asked.readlink || number == asked.readlinkat {
         return Some(Question::ReadLink { path, buffer, size });
     }
@@ -318,7 +313,7 @@ fn open_flags(call: &Call) -> Option<OFlags> {
         call.args[2]
     } else {
         let mut how = [0; 24];
-        let read = read_memory(call, call.args[2], &mut how)?;
+        let read = memory::read(call, call.args[2], &mut how)?;
         let word = |at: usize| how[at..at + 8].try_into().map(u64::from_ne_bytes).ok();
         if read < how.len() || word(16)? != 0 {
             return None;
@@ -330,36 +325,6 @@ fn open_flags(call: &Call) -> Option<OFlags> {
     ))
 }
 
-/// Reads the path at an address of the caller, if it can be one of ours.
-fn read_path(call: &Call, address: u64) -> Option<Vec<u8>> {
-    let mut path = vec![0; PATH_MAX];
-    let mut length = 0;
-    let mut is_first = true;
-    while length < PATH_MAX {
-        let at = address.checked_add(u64::try_from(length).ok()?)?;
-        let to_page = usize::try_from(PAGE - at % PAGE).ok()?;
-        let limit = if is_first { 64 } else { PATH_MAX };
-        let end = (length + to_page.min(limit)).min(PATH_MAX);
-        let count = read_memory(call, at, &mut path[length..end])?;
-        if count == 0 {
-            return None;
-        }
-        if let Some(position) = path[length..length + count]
-            .iter()
-            .position(|byte| *byte == 0)
-        {
-            path.truncate(length + position);
-            return may_be_ours(&path).then_some(path);
-        }
-        length += count;
-        if is_first && !may_be_ours(&path[..length]) {
-            return None;
-        }
-        is_first = false;
-    }
-    None
-}
-
 /// Whether a path begins as one of those that are served; quick, since every call asks.
 fn may_be_ours(path: &[u8]) -> bool {
     let Some(position) = path.iter().position(|byte| !matches!(*byte, b'/' | b'.')) else {
@@ -367,25 +332,6 @@ fn may_be_ours(path: &[u8]) -> bool {
     };
     let rest = &path[position..];
     position > 0 && (rest.starts_with(b"proc") || rest.starts_with(b"dev/"))
-}
-
-fn read_memory(call: &Call, address: u64, into: &mut [u8]) -> Option<usize> {
-    let remote = RemoteIoVec {
-        base: usize::try_from(address).ok()?,
-        len: into.len(),
-    };
-    let thread = Pid::from_raw(i32::try_from(call.thread).ok()?);
-    process_vm_readv(thread, &mut [IoSliceMut::new(into)], &[remote]).ok()
-}
-
-fn write_memory(call: &Call, address: u64, bytes: &[u8]) -> Option<()> {
-    let remote = RemoteIoVec {
-        base: usize::try_from(address).ok()?,
-        len: bytes.len(),
-    };
-    let thread = Pid::from_raw(i32::try_from(call.thread).ok()?);
-    let written = process_vm_writev(thread, &[IoSlice::new(bytes)], &[remote]).ok()?;
-    (written == bytes.len()).then_some(())
 }
 
 /// A `struct utsname` with another host name.

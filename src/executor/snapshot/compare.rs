@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, Statx};
 
 use super::level::type_of;
 use crate::sys::xattr;
-use crate::tree::is_image_xattr;
+use crate::tree::{OWNER_NOTE, is_image_xattr, owner_of_note};
 
 /// The attributes of a name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub(super) struct Extended {
     pub(super) image: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whether the overlay driver marked a directory as opaque.
     pub(super) opaque: bool,
+    /// The owner, where it is noted because there is only one id.
+    pub(super) owner: Option<(u32, u32)>,
+    /// Whether the driver brought it up from a lower layer.
+    pub(super) copied_up: bool,
     /// A mark of the driver that cannot be handled.
     pub(super) foreign: Option<&'static str>,
 }
@@ -36,14 +40,18 @@ pub(super) fn extended(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Ext
             _ => None,
         };
         extended.foreign = extended.foreign.or(mark);
-        if overlay != Some(b"opaque") && !is_image_xattr(&key) {
+        extended.copied_up |= overlay == Some(b"origin");
+        let is_note = key == OWNER_NOTE.as_bytes();
+        if overlay != Some(b"opaque") && !is_note && !is_image_xattr(&key) {
             continue;
         }
         let c_key = CString::new(key.as_slice())?;
         let Some(value) = xattr::get_at(directory, name, &c_key)? else {
             continue;
         };
-        if overlay.is_some() {
+        if is_note {
+            extended.owner = owner_of_note(&value);
+        } else if overlay.is_some() {
             extended.opaque = value == b"y";
         } else if key == b"security.capability" {
             extended.image.insert(key, capability(value));
@@ -74,7 +82,7 @@ pub(super) fn equal(one: &Side<'_>, other: &Side<'_>) -> io::Result<bool> {
         let is_device = type_of(state).is_char_device() || type_of(state).is_block_device();
         let device = (state.stx_rdev_major, state.stx_rdev_minor);
         (
-            (state.stx_mode, state.stx_uid, state.stx_gid, side.mtime),
+            (state.stx_mode, side.owner, side.mtime),
             is_device.then_some(device),
         )
     };
@@ -99,6 +107,8 @@ pub(super) struct Side<'a> {
     pub(super) directory: BorrowedFd<'a>,
     pub(super) name: &'a CStr,
     pub(super) state: Statx,
+    /// Its owner in a layer.
+    pub(super) owner: (u32, u32),
     /// Its time in a layer.
     pub(super) mtime: i64,
     /// Its attributes in a layer.

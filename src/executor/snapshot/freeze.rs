@@ -28,6 +28,8 @@ pub struct FreezeOptions<'a> {
     pub epoch: Epoch,
     /// What files should be that could not be made so: on the rung with a single id.
     pub recorded: Option<&'a dyn Recorded>,
+    /// Who made what the command made, where everything belongs to one id; `None` elsewhere.
+    pub maker: Option<(u32, u32)>,
 }
 
 impl std::fmt::Debug for FreezeOptions<'_> {
@@ -351,9 +353,12 @@ impl Walk<'_> {
             };
             jobs.push(job);
         }
+        let made_by = self.options.maker.filter(|_| !extended.copied_up);
+        let on_disk = (state.stx_uid, state.stx_gid);
+        let owner = extended.owner.or(made_by).unwrap_or(on_disk);
         let (unchanged, mtime) = self.judge(
             (directory, name, &path),
-            &state,
+            (&state, owner),
             below.as_ref(),
             &extended.image,
         )?;
@@ -361,8 +366,8 @@ impl Walk<'_> {
             kind: kind_of(directory, name, &state).map_err(failed)?,
             path,
             mode: u32::from(state.stx_mode) & 0o7777,
-            uid: state.stx_uid,
-            gid: state.stx_gid,
+            uid: owner.0,
+            gid: owner.1,
             mtime,
             xattrs: extended.image,
         };
@@ -374,7 +379,7 @@ impl Walk<'_> {
     fn judge(
         &self,
         (directory, name, path): (BorrowedFd<'_>, &CStr, &TreePath),
-        state: &Statx,
+        (state, owner): (&Statx, (u32, u32)),
         below: Option<&(Statx, BorrowedFd<'_>)>,
         image: &BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<(bool, i64), SnapshotError> {
@@ -390,6 +395,7 @@ impl Walk<'_> {
             directory,
             name,
             state: *state,
+            owner,
             mtime: if is_time_kept {
                 time
             } else {
@@ -484,6 +490,7 @@ fn is_same(side: &Side<'_>, state: Statx, lower: BorrowedFd<'_>) -> io::Result<b
         directory: lower,
         name: side.name,
         state,
+        owner: attributes.owner.unwrap_or((state.stx_uid, state.stx_gid)),
         mtime: state.stx_mtime.tv_sec,
         image: &attributes.image,
     };

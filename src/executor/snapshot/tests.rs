@@ -101,6 +101,7 @@ impl Stack {
         let options = FreezeOptions {
             epoch: EPOCH,
             recorded: None,
+            maker: None,
         };
         let frozen = freeze(&upper, &self.lowers(), &options).unwrap();
         let mut tar = Vec::new();
@@ -247,6 +248,7 @@ fn names_reserved_for_deletions_are_refused() {
     let options = FreezeOptions {
         epoch: EPOCH,
         recorded: None,
+        maker: None,
     };
     let error = freeze(&upper, &[], &options).unwrap_err();
     assert!(error.to_string().contains("`/d/.wh.x`"), "{error}");
@@ -273,6 +275,7 @@ fn recorded_attributes_win() {
     let options = FreezeOptions {
         epoch: EPOCH,
         recorded: Some(&Always(inode)),
+        maker: None,
     };
     let frozen = freeze(&upper, &[], &options).unwrap();
     let entry = &frozen.entries()[0];

@@ -53,7 +53,7 @@ impl Policy {
         let own = match (self.ownership, entry.is_directory()) {
             (Ownership::Recorded, true) => 0o700,
             (Ownership::Recorded, false) => 0o600,
-            (Ownership::Real | Ownership::Current, _) => 0,
+            (Ownership::Real | Ownership::Noted | Ownership::Current, _) => 0,
         };
         Mode::from_raw_mode(entry.mode | own)
     }
@@ -120,6 +120,11 @@ fn describe(fd: BorrowedFd<'_>, entry: &Entry<Unread>, policy: Policy) -> Result
         };
         let set = rustix::fs::fsetxattr(fd, &key, value, XattrFlags::empty());
         tolerate(set.map_err(io::Error::from), &key, policy, path)?;
+    }
+    if policy.ownership == Ownership::Noted && (entry.uid, entry.gid) != (0, 0) {
+        let note = crate::tree::owner_note((entry.uid, entry.gid));
+        let set = rustix::fs::fsetxattr(fd, crate::tree::OWNER_NOTE, &note, XattrFlags::empty());
+        set.map_err(failed("the owner", path))?;
     }
     rustix::fs::futimens(fd, &policy.times(entry)).map_err(failed("the time", path))
 }

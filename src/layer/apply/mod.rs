@@ -50,6 +50,9 @@ pub enum Ownership {
     Real,
     /// Only one id is there: they are in the tree alone. Files stay readable to ourselves.
     Recorded,
+    /// Only one id is there: owners other than root are noted in [`crate::tree::OWNER_NOTE`] of
+    /// files and directories.
+    Noted,
     /// Everything belongs to whoever runs this: plain output.
     Current,
 }

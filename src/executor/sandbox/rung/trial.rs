@@ -68,35 +68,31 @@ pub fn probe_anew(store: &Path, executable: &Path) -> Ladder {
     let not_tried = |reason: &str| Standing::NotTried {
         reason: reason.to_owned(),
     };
-    let (root, range) = if is_root {
+    let not_root = || Standing::Fails {
+        reason: "you are not root".to_owned(),
+        remedies: Vec::new(),
+    };
+    let (root, range, single, chroot) = if is_root {
         (
             try_root(store, executable, RootDriver::Overlay),
             not_tried("root does not need it"),
+            not_tried("root does not need it"),
+            try_root(store, executable, RootDriver::Directory),
         )
     } else {
         (
-            Standing::Fails {
-                reason: "you are not root".to_owned(),
-                remedies: Vec::new(),
-            },
-            try_range(store, executable),
+            not_root(),
+            try_again(Rung::UserRange, store, executable),
+            try_again(Rung::UserSingle, store, executable),
+            not_root(),
         )
-    };
-    let later = not_tried("not available in this version");
-    let chroot = if is_root {
-        try_root(store, executable, RootDriver::Directory)
-    } else {
-        Standing::Fails {
-            reason: "you are not root".to_owned(),
-            remedies: Vec::new(),
-        }
     };
     let verdict = |rung, standing| Verdict { rung, standing };
     Ladder {
         verdicts: vec![
             verdict(Rung::Root, root),
             verdict(Rung::UserRange, range),
-            verdict(Rung::UserSingle, later),
+            verdict(Rung::UserSingle, single),
             verdict(Rung::Chroot, chroot),
         ],
     }
@@ -112,13 +108,13 @@ fn try_root(store: &Path, executable: &Path, driver: RootDriver) -> Standing {
     }
 }
 
-fn try_range(store: &Path, executable: &Path) -> Standing {
+fn try_again(rung: Rung, store: &Path, executable: &Path) -> Standing {
     let again = Again {
         helper: executable.to_owned(),
         program: executable.to_owned(),
         args: vec!["builder".into(), TRIAL.into(), store.into()],
     };
-    let mut child = match enter::start(Rung::UserRange, &again, Stdio::piped()) {
+    let mut child = match enter::start(rung, &again, Stdio::piped()) {
         Ok(child) => child,
         Err(error) => {
             return Standing::Fails {
@@ -157,7 +153,7 @@ fn explain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The trial inside of a user namespace: prints the verdict as JSON for [`try_range`].
+/// The trial inside of a user namespace: prints the verdict as JSON for [`try_again`].
 pub(in super::super) fn trial_main() -> ExitCode {
     use std::io::Write as _;
     let Some(store) = std::env::args_os().nth(2) else {

@@ -123,6 +123,60 @@ impl Asked {
     };
 }
 
+/// The numbers of calls that change owners, in the native ABI; [`NONE`] if it lacks them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owning {
+    pub(super) chown: u32,
+    pub(super) fchown: u32,
+    pub(super) lchown: u32,
+    pub(super) fchownat: u32,
+}
+
+impl Owning {
+    /// The numbers of this processor.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const HERE: Self = Self {
+        chown: 92,
+        fchown: 93,
+        lchown: 94,
+        fchownat: 260,
+    };
+    /// The numbers of this processor.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) const HERE: Self = Self {
+        chown: NONE,
+        fchown: 55,
+        lchown: NONE,
+        fchownat: 54,
+    };
+}
+
+/// setuid, setgid, setreuid, setregid, setgroups, setresuid, setresgid, setfsuid, setfsgid.
+#[cfg(target_arch = "x86_64")]
+const IDENTITY: [u32; 9] = [105, 106, 113, 114, 116, 117, 119, 122, 123];
+/// setuid, setgid, setreuid, setregid, setgroups, setresuid, setresgid, setfsuid, setfsgid.
+#[cfg(target_arch = "aarch64")]
+const IDENTITY: [u32; 9] = [146, 144, 145, 143, 159, 147, 149, 151, 152];
+
+/// Compiles the filter for a single id: changes of owners are asked about, changes of the process's
+/// own identity succeed without effect.
+pub(super) fn single_id_filter() -> Vec<Instruction> {
+    let here = Owning::HERE;
+    let owning = [here.chown, here.fchown, here.lchown, here.fchownat];
+    let mut known: BTreeMap<u32, Verdict> = BTreeMap::new();
+    known.extend(owning.map(|number| (number, Verdict::Ask)));
+    known.extend(IDENTITY.map(|number| (number, Verdict::Errno(0))));
+    known.remove(&NONE);
+    let mut starts = BTreeMap::from([(0, Verdict::Allow)]);
+    for (number, verdict) in &known {
+        starts.insert(*number, *verdict);
+        starts.entry(number + 1).or_insert(Verdict::Allow);
+    }
+    let native = starts.into_iter().collect();
+    let compat = vec![(0, Verdict::Allow)];
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
 /// ptrace, process_vm_readv, process_vm_writev: ways into processes outside of a chroot.
 #[cfg(target_arch = "x86_64")]
 const INTRUSIVE: [&[u32]; 2] = [&[101, 310, 311], &[26, 347, 348]];

@@ -1,0 +1,73 @@
+//! The memory of a process that waits for the answer to a call.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::unistd::Pid;
+
+use crate::sys::supervise::Call;
+
+/// The longest path that the kernel takes, with its end.
+const PATH_MAX: usize = 4096;
+/// Memory is read up to the end of a page: the next one may not be there.
+const PAGE: u64 = 4096;
+
+/// Reads the path at an address of the caller; `None` if there is none.
+pub(super) fn read_path(call: &Call, address: u64) -> Option<Vec<u8>> {
+    read_path_if(call, address, |_| true)
+}
+
+/// The same for paths whose beginning is of a certain kind; of others little is read.
+pub(super) fn read_path_if(
+    call: &Call,
+    address: u64,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
+    let mut path = vec![0; PATH_MAX];
+    let mut length = 0;
+    let mut is_first = true;
+    while length < PATH_MAX {
+        let at = address.checked_add(u64::try_from(length).ok()?)?;
+        let to_page = usize::try_from(PAGE - at % PAGE).ok()?;
+        let limit = if is_first { 64 } else { PATH_MAX };
+        let end = (length + to_page.min(limit)).min(PATH_MAX);
+        let count = read(call, at, &mut path[length..end])?;
+        if count == 0 {
+            return None;
+        }
+        if let Some(position) = path[length..length + count]
+            .iter()
+            .position(|byte| *byte == 0)
+        {
+            path.truncate(length + position);
+            return is_wanted(&path).then_some(path);
+        }
+        length += count;
+        if is_first && !is_wanted(&path[..length]) {
+            return None;
+        }
+        is_first = false;
+    }
+    None
+}
+
+/// Reads memory of a caller; gives how much there was.
+pub(super) fn read(call: &Call, address: u64, into: &mut [u8]) -> Option<usize> {
+    let remote = RemoteIoVec {
+        base: usize::try_from(address).ok()?,
+        len: into.len(),
+    };
+    let thread = Pid::from_raw(i32::try_from(call.thread).ok()?);
+    process_vm_readv(thread, &mut [IoSliceMut::new(into)], &[remote]).ok()
+}
+
+/// Writes memory of a caller; `None` if it cannot be written.
+pub(super) fn write(call: &Call, address: u64, bytes: &[u8]) -> Option<()> {
+    let remote = RemoteIoVec {
+        base: usize::try_from(address).ok()?,
+        len: bytes.len(),
+    };
+    let thread = Pid::from_raw(i32::try_from(call.thread).ok()?);
+    let written = process_vm_writev(thread, &[IoSlice::new(bytes)], &[remote]).ok()?;
+    (written == bytes.len()).then_some(())
+}

@@ -1,0 +1,238 @@
+//! The isolation ladder: the same builds give the same image on every rung.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::common::{Container, Project, Run, User};
+
+/// Where a build runs.
+#[derive(Clone, Debug)]
+enum Place {
+    Root,
+    UserRange(User),
+    Chroot,
+    Container(Container),
+}
+
+impl Place {
+    /// All places that this machine offers; why others are missing is printed.
+    fn all() -> Vec<Self> {
+        let mut places = Vec::new();
+        if User::is_root() {
+            places.extend([Self::Root, Self::Chroot]);
+        }
+        places.extend(User::with_subuids().map(Self::UserRange));
+        places.extend(Container::docker_default().map(Self::Container));
+        places
+    }
+
+    /// What the build says of its rung.
+    fn notice(&self) -> &'static str {
+        match self {
+            Self::Root => "isolation: root",
+            Self::UserRange(_) => "isolation: user namespace with subordinate ids",
+            Self::Chroot | Self::Container(_) => "isolation: chroot",
+        }
+    }
+
+    /// A build here.
+    fn build(&self, project: &Project) -> Run {
+        let run = project.build();
+        match self {
+            Self::Root | Self::UserRange(_) => run,
+            Self::Chroot => run.flag("--isolation=chroot"),
+            Self::Container(container) => run.inside(container),
+        }
+    }
+}
+
+/// Builds a Dockerfile everywhere and asserts that the image is the same; one digest, if it was
+/// built at all.
+fn same_everywhere(dockerfile: &str) -> Option<String> {
+    let mut digests = Vec::new();
+    for place in Place::all() {
+        let mut project = Project::with_busybox()?
+            .dockerfile(dockerfile)
+            .file("data", "of the context\n")
+            .file("directory/one", "1")
+            .file("directory/two", "2");
+        if let Place::UserRange(user) = &place {
+            project = project.owned_by(user.clone());
+        }
+        fs::write(project.path("secret"), "hush").unwrap();
+        let secret = format!("id=s,src={}", project.path("secret").display());
+        let built = place.build(&project).words(["--secret", &secret]).success();
+        built.says(place.notice());
+        project.is_sound();
+        digests.push((place, built.digest()));
+    }
+    let first = digests.first()?.1.clone();
+    assert!(
+        digests.iter().all(|(_, digest)| *digest == first),
+        "{digests:#?}"
+    );
+    Some(first)
+}
+
+#[test]
+fn owners_modes_and_special_files_are_the_same_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN echo x > /a && chown 1000:2000 /a && chmod 4751 /a && mkdir -m 1777 /t && mkfifo -m 620 /p
+        RUN mknod /null c 1 3 && mknod /disk b 8 1 && chown 5:6 /p && ln -s a /l && chown -h 7:8 /l
+        RUN mkdir -p /deep/er && chown -R 1000 /deep && touch /deep/er/f && chmod 600 /a
+        RUN chmod 600 /a && touch -d @5 /t
+        ",
+    );
+}
+
+#[test]
+fn deletions_and_replacements_are_the_same_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN mkdir -p /d/sub && echo 1 > /d/one && echo 2 > /d/sub/two && echo 3 > /three && ln -s d /link
+        RUN rm -r /d && mkdir /d && echo new > /d/new && rm /three && rm /link && mkdir /link
+        RUN rm -r /link && echo file > /link && mv /d /e && mkdir -p /d/sub && echo 2 > /d/sub/two
+        RUN rm -r /home && rm /bin/vi /bin/wget && cp /bin/busybox /bin/vi
+        RUN echo 2 > /d/sub/two && echo file > /link && touch /tmp/x && rm /tmp/x
+        ",
+    );
+}
+
+#[test]
+fn hard_links_and_many_files_are_the_same_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN mkdir /many && cd /many && for d in 0 1 2 3 4 5 6 7 8 9; do mkdir $d; for f in $(seq 100); do echo $f > $d/$f; done; done
+        RUN echo x > /a && ln /a /b && ln /a /many/c && echo y > /single
+        RUN ln /single /second && echo z >> /many/5/50 && rm /many/3/3 && chmod 600 /many/7/7
+        RUN rm /b && mv /many/9 /nine
+        ",
+    );
+}
+
+#[test]
+fn copies_users_and_directories_are_the_same_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox AS tools
+        RUN mkdir -p /opt/tool && echo tool > /opt/tool/run && chown -R 3:4 /opt/tool
+        FROM busybox
+        WORKDIR /srv/app
+        COPY --chown=1000:1000 directory ./
+        COPY data /etc/
+        RUN cat /etc/data one two > all && id -u
+        COPY --from=tools /opt/tool /opt/tool
+        USER user
+        RUN id -un > /tmp/who && cat /opt/tool/run >> /tmp/who && echo $HOME >> /tmp/who
+        USER root
+        RUN ls -ln /opt/tool | wc -l > /lines
+        ",
+    );
+}
+
+#[test]
+fn mounts_are_the_same_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox AS tools
+        RUN mkdir -p /opt/tool && echo tool > /opt/tool/run
+        FROM busybox
+        RUN --mount=type=cache,target=/cache,id=k echo kept > /cache/file && ls -d /cache
+        RUN --mount=type=cache,target=/var/other,id=k cat /var/other/file > /from-cache
+        RUN --mount=from=tools,source=/opt,target=/mnt/opt cat /mnt/opt/tool/run > /from-stage
+        RUN --mount=source=directory,target=/in cat /in/one /in/two > /from-context
+        RUN --mount=source=data,target=/in/data,rw echo lost >> /in/data
+        RUN --mount=type=secret,id=s,target=/etc/secret,mode=0400 wc -c < /etc/secret > /length
+        RUN --mount=type=tmpfs,target=/home echo gone > /home/file
+        RUN <<EOF
+        echo script > /from-script
+        EOF
+        RUN cat /etc/hosts /etc/resolv.conf > /dev/null; uname -n > /name; test ! -e /etc/secret; ls /home
+        ",
+    );
+}
+
+#[test]
+fn proc_is_alive_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN grep -q ^processor /proc/cpuinfo && readlink /proc/self/exe > /exe && test -e /proc/self/fd/1
+        RUN echo out > /dev/stdout && echo in | cat /dev/stdin > /copy && cat < /dev/fd/0 > /empty
+        RUN grep ^Name: /proc/self/status > /names && grep ^Uid: /proc/$$/status >> /names
+        RUN echo 300 > /proc/self/oom_score_adj && cat /proc/self/oom_score_adj > /score
+        RUN test ! -r /proc/kcore || test ! -s /proc/kcore
+        USER user
+        RUN grep ^Uid: /proc/self/status > /tmp/uid && readlink /proc/self/exe >> /tmp/uid
+        ",
+    );
+}
+
+/// The processes whose command line has a text.
+fn processes_of(text: &str) -> usize {
+    let found = fs::read_dir("/proc").unwrap().filter(|entry| {
+        let path = entry.as_ref().unwrap().path().join("cmdline");
+        let line = fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&line)
+            .replace('\0', " ")
+            .contains(text)
+    });
+    found.count()
+}
+
+#[test]
+fn daemons_end_with_their_command_without_namespaces() {
+    let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
+        return;
+    };
+    let project = project.dockerfile(
+        "
+        FROM busybox
+        RUN (setsid sleep 98761 </dev/null >/dev/null 2>&1 &) ; sleep 98761 & echo done
+        ",
+    );
+    project.build().flag("--isolation=chroot").success();
+    assert_eq!(processes_of("sleep 98761"), 0);
+}
+
+#[test]
+fn a_killed_builder_leaves_no_process_without_namespaces() {
+    let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
+        return;
+    };
+    let project = project.dockerfile(
+        "
+        FROM busybox
+        RUN (setsid sleep 98762 &) ; echo started ; sleep 98762
+        ",
+    );
+    let build = project.build().flag("--isolation=chroot").start();
+    build.wait_for(" started").signal(Signal::SIGKILL).finish();
+    let end = Instant::now() + Duration::from_secs(5);
+    while processes_of("sleep 98762") > 0 {
+        assert!(Instant::now() < end, "the command outlived its builder");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_command_reaches_nothing_outside_of_its_directory() {
+    let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
+        return;
+    };
+    let project = project.dockerfile(
+        "
+        FROM busybox
+        RUN test ! -e /proc/1/root/etc && ! cat /proc/1/environ && ! kill -0 $PPID
+        RUN mkdir /x && ! chroot /x true && ! mount -t tmpfs none /x && ! unshare -m true
+        RUN test $(ls / | wc -l) -lt 20 && grep NoNewPrivs:.1 /proc/self/status
+        ",
+    );
+    project.build().flag("--isolation=chroot").success();
+}
