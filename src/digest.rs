@@ -161,6 +161,13 @@ impl ContentDigest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// Computes the digest of all that `reader` has.
+    pub fn read(reader: &mut impl Read) -> io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(reader)?;
+        Ok(Self(*hasher.finalize().as_bytes()))
+    }
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::{CliError, Environment};
 use crate::event::Reporter;
-use crate::executor::sandbox::Rung;
 use crate::executor::sandbox::rung::{self, Again, Ladder};
+use crate::executor::sandbox::{RootDriver, Rung};
 use crate::failure::Failure;
 use crate::pipeline::Need;
 use crate::sys::signal;
@@ -46,16 +46,16 @@ impl<'a> Passage<'a> {
         !self.environment.is_root && self.environment.rung.is_none()
     }
 
-    /// Goes to the rung. An error if there is none, or if everything was done elsewhere: then
+    /// Goes to the rung; gives how roots are made there. An error if there is none, or if everything was done elsewhere: then
     /// [`Passage::done_elsewhere`] has the exit code.
-    pub(super) fn enter(&self, need: Need, reporter: &Reporter) -> Result<(), Failure> {
+    pub(super) fn enter(&self, need: Need, reporter: &Reporter) -> Result<RootDriver, Failure> {
         let rung = match self.environment.rung {
             Some(rung) => rung,
             None => self.choose()?,
         };
         match (rung, need) {
             (Rung::None, Need::Commands) => return Err(CliError::NoRung.into()),
-            (Rung::None, Need::Files) => return Ok(()),
+            (Rung::None, Need::Files) => return Ok(RootDriver::default()),
             _ => {}
         }
         if self.may_leave() {
@@ -70,7 +70,7 @@ impl<'a> Passage<'a> {
         if need == Need::Commands {
             reporter.notice(format!("isolation: {}", rung.describe()));
         }
-        Ok(())
+        Ok(rung.root_driver())
     }
 
     fn choose(&self) -> Result<Rung, Failure> {

@@ -6,6 +6,8 @@ use super::chain::{Chain, Lost};
 use super::encode::Encoders;
 use super::error::ExecuteError;
 use super::faces::Faces;
+use super::roots::Roots;
+use super::sandbox::RootDriver;
 use super::schedule::Agenda;
 use super::writers::Writers;
 use super::{Executor, FailedStep, Inputs};
@@ -32,6 +34,8 @@ impl<'a> Executor<'a> {
         Self {
             agenda,
             faces: Faces::new(input.store, input.supplies, input.reporter),
+            driver: OnceLock::new(),
+            roots: Roots::default(),
             writers: Writers::new(),
             encoders: Encoders::default(),
             outputs: input
@@ -80,8 +84,11 @@ impl<'a> Executor<'a> {
         )
     }
 
-    /// Performs every step that the targets need: the layers of each target, bottom first.
-    pub fn execute(&self) -> Result<Vec<Vec<DiffId>>, FailedStep> {
+    /// Performs every step that the targets need, with roots as they can be had here: the layers
+    /// of each target, bottom first.
+    pub fn execute(&self, driver: RootDriver) -> Result<Vec<Vec<DiffId>>, FailedStep> {
+        // Set once: a run is executed once.
+        let _ = self.driver.set(driver);
         let waiting = self.perform_immediate();
         if !waiting.is_empty() {
             self.perform_parallel(&waiting)?;
@@ -212,6 +219,11 @@ impl<'a> Executor<'a> {
         self.input.cancel.cancel();
     }
 
+    /// How roots are made.
+    pub(crate) fn driver(&self) -> RootDriver {
+        self.driver.get().copied().unwrap_or_default()
+    }
+
     /// The layers that a step stands on.
     pub(crate) fn base_of(&self, step: &Step) -> Chain {
         step.base.map(|base| self.output(base)).unwrap_or_default()
@@ -239,11 +251,15 @@ impl<'a> Executor<'a> {
 
     /// Whether a command that must be run stands on a step: then its layer is needed as a directory.
     pub(crate) fn needs_directory(&self, id: StepId) -> bool {
+        self.driver() == RootDriver::Overlay && self.is_run_upon(id)
+    }
+
+    fn is_run_upon(&self, id: StepId) -> bool {
         self.input.plan.graph.steps.iter().any(|step| {
             step.base == Some(id)
                 && self.agenda.needs(step.id)
                 && !self.is_free(step)
-                && (matches!(step.op, Op::Run(_)) || self.needs_directory(step.id))
+                && (matches!(step.op, Op::Run(_)) || self.is_run_upon(step.id))
         })
     }
 

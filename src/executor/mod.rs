@@ -16,6 +16,7 @@ mod error;
 mod faces;
 mod mount;
 mod reach;
+mod roots;
 mod run;
 pub mod sandbox;
 mod schedule;
@@ -44,7 +45,8 @@ use crate::planner::Plan;
 use crate::planner::graph::StepId;
 use encode::Encoders;
 use faces::Faces;
-use sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork};
+use roots::Roots;
+use sandbox::{Cancel, HostsEntry, Limits, RootDriver, Sandbox, SandboxNetwork};
 use schedule::Agenda;
 use writers::Writers;
 
@@ -135,6 +137,9 @@ pub struct Executor<'a> {
     input: Inputs<'a>,
     agenda: Agenda,
     faces: Faces<'a>,
+    /// How roots are made on this rung; known when execution begins.
+    driver: OnceLock<RootDriver>,
+    roots: Roots,
     writers: Writers,
     encoders: Encoders,
     /// By step: what it came to.

@@ -9,7 +9,8 @@ use super::Executor;
 use super::chain::Cell;
 use super::contents::{FilesOf, write_both};
 use super::error::ExecuteError;
-use super::sandbox::{Bind, SandboxMount};
+use super::roots::DirectoryRoot;
+use super::sandbox::{Bind, RootDriver, SandboxMount};
 use super::supplies::FileTree;
 use crate::cache::store::{self, CacheMountLease, DirDraft};
 use crate::cache::{Material, RECORD_VERSION, Record};
@@ -30,6 +31,8 @@ pub(crate) struct Mounts {
     scratch: Option<DirDraft>,
     /// Cache directories in use; other users may have to wait for them.
     leases: Vec<CacheMountLease>,
+    /// Roots that mounts show parts of.
+    roots: Vec<DirectoryRoot>,
 }
 
 impl Mounts {
@@ -69,6 +72,11 @@ impl Mounts {
         self.scratch.as_ref().map_or(Path::new(""), DirDraft::fs)
     }
 
+    /// Ends the mounts; the roots that they were of.
+    pub(crate) fn into_roots(self) -> Vec<DirectoryRoot> {
+        self.roots
+    }
+
     /// Variables that mounts add.
     pub(crate) fn env(&self) -> &[(String, String)] {
         &self.env
@@ -82,7 +90,7 @@ impl Mounts {
                 source,
                 writable,
             } => {
-                let lowers = executor.mount_lowers(from, source)?;
+                let lowers = executor.mount_lowers(from, source, &mut self.roots)?;
                 let (target, source) = (target.clone(), source.clone());
                 let writable = *writable;
                 self.sandbox.push(SandboxMount::Overlay {
@@ -120,6 +128,8 @@ impl Mounts {
             return Ok(());
         };
         let sharing = match sharing {
+            // Where it cannot be mounted it is moved into the root of one command.
+            Sharing::Shared if executor.driver() == RootDriver::Directory => store::Sharing::Locked,
             Sharing::Shared => store::Sharing::Shared,
             Sharing::Private => store::Sharing::Private,
             Sharing::Locked => store::Sharing::Locked,
@@ -272,8 +282,19 @@ impl Executor<'_> {
     }
 
     /// Directories that show what a mount takes from its source, top first.
-    fn mount_lowers(&self, from: &Source, source: &str) -> Result<Vec<PathBuf>, Failure> {
+    fn mount_lowers(
+        &self,
+        from: &Source,
+        source: &str,
+        roots: &mut Vec<DirectoryRoot>,
+    ) -> Result<Vec<PathBuf>, Failure> {
         match from {
+            Source::Step(id) if self.driver() == RootDriver::Directory => {
+                let root = self.root(&self.output(*id))?;
+                let path = root.path().to_owned();
+                roots.push(root);
+                Ok(vec![path])
+            }
             Source::Step(id) => self.faces.lowers(&self.output(*id)),
             Source::Context(name) => {
                 let diff_id = self.context_layer(name, source)?;

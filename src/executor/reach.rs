@@ -60,7 +60,8 @@ impl Executor<'_> {
         Ok(merge(draft.path(), directory).map_err(failed)?)
     }
 
-    fn flatten(
+    /// Hands the merged file system of layers, bottom first, to `write`.
+    pub(crate) fn flatten(
         &self,
         layers: &[DiffId],
         write: impl FnOnce(Flatten<'_>) -> Result<(), LayerError>,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use super::Executor;
 use super::chain::{Cell, Chain, Lost};
+use super::contents::{PLAIN, encoder_name};
 use super::error::ExecuteError;
 use super::mount::Mounts;
-use super::sandbox::{self, Exit, SandboxNetwork, SandboxSpec};
+use super::sandbox::{self, Exit, RootDriver, SandboxNetwork, SandboxSpec};
 use super::snapshot::{self, FreezeOptions, Frozen};
 use super::step::{Made, Receipt};
-use crate::cache::store::DirDraft;
+use crate::cache::BlobForm;
+use crate::cache::store::{DirDraft, Hashing};
 use crate::event::{Activity, Stream};
 use crate::failure::Failure;
 use crate::planner::graph::{Step, StepId};
@@ -42,12 +44,91 @@ impl Executor<'_> {
         base: &Chain,
         activity: &Activity,
     ) -> Result<Made, Failure> {
+        match self.driver() {
+            RootDriver::Overlay => self.run_on_overlay(step, run, base, activity),
+            RootDriver::Directory => self.run_in_directory(step, run, base, activity),
+        }
+    }
+
+    /// Runs a command on stacked layers: what it changes is a directory of its own.
+    fn run_on_overlay(
+        &self,
+        step: &Step,
+        run: &RunOp,
+        base: &Chain,
+        activity: &Activity,
+    ) -> Result<Made, Failure> {
         let lowers = self.faces.lowers(base)?;
         let mounts = Mounts::lay_out(self, run)?;
         let draft = self.input.store.draft_dir()?;
         let spec = self.spec(run, &mounts, lowers.clone(), &draft)?;
+        self.run_command(run, &spec, activity)?;
+        drop(mounts);
+        let options = FreezeOptions {
+            epoch: step.epoch,
+            recorded: None,
+        };
+        let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
+        Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
+    }
+
+    /// Runs a command in a root of its own: what it changed is found afterwards, and written before
+    /// the next command changes it again.
+    fn run_in_directory(
+        &self,
+        step: &Step,
+        run: &RunOp,
+        base: &Chain,
+        activity: &Activity,
+    ) -> Result<Made, Failure> {
+        let mounts = Mounts::lay_out(self, run)?;
+        let mut root = self.root(base)?;
+        let before = root.take_listing()?;
+        before.settle();
+        let spec = self.spec(run, &mounts, Vec::new(), root.draft())?;
+        self.run_command(run, &spec, activity)?;
+        for root in mounts.into_roots() {
+            self.roots.put(root, None);
+        }
+        let below = self.faces.view(base)?;
+        let (frozen, after) = snapshot::changes(root.path(), &before, &below, step.epoch)
+            .map_err(ExecuteError::from)?;
+        let failed = |source| ExecuteError::Snapshot {
+            name: step.name.clone(),
+            source,
+        };
+        let encoding = self.input.options.encoding.unwrap_or(PLAIN);
+        let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
+        let written = frozen.write(Some(encoding), &mut writer).map_err(failed)?;
+        let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
+        let (digest, size) = writer.commit(blob)?;
+        let diff_id = written.diff_id;
+        self.faces.keep_tree(diff_id, written.tree)?;
+        let made_by = Some(encoder_name(encoding));
+        let form = BlobForm {
+            compression: encoding.compression,
+            digest,
+            size,
+            made_by,
+        };
+        self.input.store.add_blob_form(&diff_id, form)?;
+        root.listing = Some(after);
+        self.roots.put(root, Some(diff_id));
+        Ok(Made::Layer {
+            diff_id,
+            size: written.size,
+        })
+    }
+
+    /// Runs the command; an error if it fails.
+    fn run_command(
+        &self,
+        run: &RunOp,
+        spec: &SandboxSpec,
+        activity: &Activity,
+    ) -> Result<(), Failure> {
         let outcome = self.input.sandbox.run(
-            &spec,
+            spec,
             &mut |stream, bytes: &[u8]| {
                 let stream = match stream {
                     sandbox::Stream::Stdout => Stream::Stdout,
@@ -68,13 +149,7 @@ impl Executor<'_> {
             let command = run.args.join(" ");
             return Err(ExecuteError::Run { command, exit }.into());
         }
-        drop(mounts);
-        let options = FreezeOptions {
-            epoch: step.epoch,
-            recorded: None,
-        };
-        let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
-        Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
+        Ok(())
     }
 
     /// The record of the same command on inputs of the same content. Waiting for the digests of
@@ -150,6 +225,7 @@ impl Executor<'_> {
             Network::Host => SandboxNetwork::Host,
         };
         Ok(SandboxSpec {
+            driver: self.driver(),
             lowers,
             upper: draft.fs().to_owned(),
             work: draft.work()?,

@@ -29,7 +29,9 @@ pub use error::PipelineError;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::event::Reporter;
-use crate::executor::sandbox::{Cancel, HostsEntry, Limits, Sandbox, SandboxNetwork, Ulimit};
+use crate::executor::sandbox::{
+    Cancel, HostsEntry, Limits, RootDriver, Sandbox, SandboxNetwork, Ulimit,
+};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
 use crate::planner::explain;
@@ -66,12 +68,12 @@ pub enum Need {
     Commands,
 }
 
-/// Goes to where that can be done: comes back if it is here, else does not come back and another
-/// process does the whole command there.
-pub type Enter<'a> = dyn Fn(Need) -> Result<(), Failure> + 'a;
+/// Goes to where that can be done: comes back if it is here, with how roots are made, else does not
+/// come back and another process does the whole command there.
+pub type Enter<'a> = dyn Fn(Need) -> Result<RootDriver, Failure> + 'a;
 
 /// Builds what was asked for. `enter` is called once before something is made: where that needs a
-/// user namespace, it does not come back.
+/// user namespace, it does not come back; elsewhere it tells how roots are made.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,
@@ -110,15 +112,19 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        if executor.has_commands() {
-            enter(Need::Commands)?;
+        let driver = if executor.has_commands() {
+            enter(Need::Commands)?
         } else if executor.has_work() {
-            enter(Need::Files)?;
-        }
-        let chains = executor.execute().map_err(|failed| match failed.span {
-            Some(span) => failed.failure.at(&street.source, span),
-            None => failed.failure,
-        })?;
+            enter(Need::Files)?
+        } else {
+            RootDriver::default()
+        };
+        let chains = executor
+            .execute(driver)
+            .map_err(|failed| match failed.span {
+                Some(span) => failed.failure.at(&street.source, span),
+                None => failed.failure,
+            })?;
         let result = output::finish(&street, &outside, &executor, &chains)?;
         share::share(&street, &outside, &executor)?;
         if executor.has_work() {

@@ -3,10 +3,12 @@
 //! One file per kernel topic; every wrapper takes and gives owned or borrowed descriptors and
 //! reports failures as [`std::io::Error`]. Nothing here imports another room.
 
+pub mod landlock;
 pub mod mount;
 pub mod network;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
+pub mod supervise;
 pub mod terminal;
 pub mod xattr;

@@ -23,23 +23,30 @@ pub struct Instruction {
 
 /// The `struct sock_fprog` of seccomp(2).
 #[repr(C)]
-struct Program {
+pub(super) struct Program {
     length: libc::c_ushort,
     filter: *const Instruction,
 }
 
+impl Program {
+    /// Points to `instructions`, which must outlive it.
+    pub(super) fn new(instructions: &[Instruction]) -> io::Result<Self> {
+        let Ok(length) = libc::c_ushort::try_from(instructions.len()) else {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        };
+        Ok(Self {
+            length,
+            filter: instructions.as_ptr(),
+        })
+    }
+}
+
 /// Installs `program` for the calling thread and what it starts, without setting no_new_privs:
-/// that needs CAP_SYS_ADMIN in the user namespace.
+/// that needs CAP_SYS_ADMIN in the user namespace, or no_new_privs set before.
 pub fn install(program: &[Instruction]) -> io::Result<()> {
-    let Ok(length) = libc::c_ushort::try_from(program.len()) else {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    };
-    let program = Program {
-        length,
-        filter: program.as_ptr(),
-    };
-    // SAFETY: `program` has the layout of struct sock_fprog and points to `length` instructions
-    // that live until the call returns; the kernel copies and checks them.
+    let program = Program::new(program)?;
+    // SAFETY: `program` has the layout of struct sock_fprog and points to instructions that live
+    // until the call returns; the kernel copies and checks them.
     let code = unsafe {
         libc::syscall(
             libc::SYS_seccomp,

@@ -1,5 +1,6 @@
 //! What is done once is not done again, and what changed is.
 
+use super::base::Registry;
 use super::common::Project;
 
 const TWO_STAGES: &str = "
@@ -197,4 +198,40 @@ fn two_builders_at_once_run_each_step_once() {
         })
         .count();
     assert_eq!(ran, 1, "exactly one of two builders runs the step");
+}
+
+/// Records are published side by side, and share the empty config
+/// and often a layer; each blob has to be there before the first manifest that names it.
+#[test]
+fn an_empty_store_with_a_shared_repository_runs_and_fetches_nothing() {
+    let registry = Registry::start();
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
+    let project = project.dockerfile(
+        "
+        FROM busybox AS one
+        RUN echo same > /x
+        FROM busybox AS two
+        RUN echo same > /x && true
+        FROM busybox AS three
+        RUN echo same > /x && :
+        FROM busybox AS four
+        ENV A=1
+        RUN echo same > /x
+        FROM busybox
+        COPY --from=one /x /1
+        COPY --from=two /x /2
+        COPY --from=three /x /3
+        COPY --from=four /x /4
+        RUN cat /1 /2 /3 /4 > /all
+        ",
+    );
+    let cache = format!("type=registry,ref={}/cache", registry.host);
+    let first = project.build().words(["--cache-to", &cache]).success();
+    first.does_not_say("MANIFEST_BLOB_UNKNOWN");
+    project.forget_store();
+    let second = project.build().words(["--cache-from", &cache]).success();
+    second.all_cached();
+    assert_eq!(first.digest(), second.digest());
 }

@@ -81,6 +81,7 @@ impl World {
             fs::create_dir_all(run.join(name)).unwrap();
         }
         SandboxSpec {
+            driver: builder::executor::sandbox::RootDriver::Overlay,
             lowers: vec![self.path("base")],
             upper: run.join("upper"),
             work: run.join("work"),

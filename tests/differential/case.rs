@@ -150,7 +150,7 @@ impl Case {
         match word {
             "about" => {}
             "user" => self.user = true,
-            "dockerfile" => self.dockerfile_name = rest.to_owned(),
+            "dockerfile" => rest.clone_into(&mut self.dockerfile_name),
             "flag" => {
                 self.flags.0.push(rest.to_owned());
                 self.flags.1.push(rest.to_owned());

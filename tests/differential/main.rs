@@ -4,6 +4,14 @@
 //!
 //! One case alone: `DIFFERENTIAL_CASE=name cargo test --test differential`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    reason = "a test that cannot go on fails; one case can be asked for by the environment"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

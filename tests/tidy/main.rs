@@ -385,7 +385,7 @@ fn dependencies() -> Vec<(String, bool)> {
 #[test]
 fn every_dependency_has_a_reason_and_is_used() {
     let mut code = String::new();
-    for directory in ["src", "tests"] {
+    for directory in ["src", "tests", "benches"] {
         for path in rust_files(&root().join(directory)) {
             code += &fs::read_to_string(path).unwrap();
         }
@@ -418,7 +418,7 @@ fn pages() -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_str().unwrap_or_default();
             if path.is_dir() && !matches!(name, "target" | ".git" | "testdata") {
                 pending.push(path);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|extension| extension == "md") {
                 found.push(path);
             }
         }
@@ -448,7 +448,9 @@ fn links_of_pages_lead_somewhere() {
 /// one of its directories, up to the first character that no path of ours has.
 fn named_paths(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
-    for directory in ["src/", "docs/", "tests/", "scripts/", "bench/", "grammar/"] {
+    for directory in [
+        "src/", "docs/", "tests/", "scripts/", "bench/", "benches/", "grammar/",
+    ] {
         for (at, _) in text.match_indices(directory) {
             let before = text[..at].chars().next_back();
             if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_')) {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::RemoteError;
 use super::{BlobSource, Remote};
@@ -71,6 +72,10 @@ pub trait RegistryPort: Send + Sync {
 pub struct RegistryRemote<P> {
     port: P,
     repository: Reference,
+    /// The blobs this process has put there or found there. Records are published side by side and
+    /// share blobs (the empty config all of them); two uploads of one blob at once make a registry
+    /// answer that it does not know the blob.
+    present: Mutex<BTreeMap<Digest, Arc<Mutex<bool>>>>,
 }
 
 impl<P: RegistryPort> RegistryRemote<P> {
@@ -82,7 +87,12 @@ impl<P: RegistryPort> RegistryRemote<P> {
             digest,
             ..repository.clone()
         };
-        Self { port, repository }
+        let present = Mutex::default();
+        Self {
+            port,
+            repository,
+            present,
+        }
     }
 
     fn tag(&self, key: &Key) -> Reference {
@@ -100,35 +110,41 @@ impl<P: RegistryPort> RegistryRemote<P> {
         }
     }
 
-    fn push(
+    /// Sees to it that a blob is there; the second caller waits for the first.
+    fn ensure(
         &self,
-        blob: (&Digest, u64),
+        (digest, size): (&Digest, u64),
         open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
     ) -> Result<(), RemoteError> {
-        self.port
-            .push_blob(&self.repository, blob, open)
-            .map_err(self.failed("write"))
+        let slot = {
+            let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(present.entry(*digest).or_default())
+        };
+        let mut there = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if *there {
+            return Ok(());
+        }
+        let has = self.port.has_blob(&self.repository, digest);
+        if !has.map_err(self.failed("write"))? {
+            self.port
+                .push_blob(&self.repository, (digest, size), open)
+                .map_err(self.failed("write"))?;
+        }
+        *there = true;
+        Ok(())
     }
 
     fn push_missing(&self, record: &Record, blobs: &dyn BlobSource) -> Result<(), RemoteError> {
-        let has = |digest| {
-            let has = self.port.has_blob(&self.repository, digest);
-            has.map_err(self.failed("write"))
-        };
         for form in record.blobs.iter().chain(&record.tree) {
-            if !has(&form.digest)? {
-                let (digest, size) = (form.digest, form.size);
-                self.push((&digest, size), &|| {
-                    let blob = blobs.open(form).map_err(io::Error::other)?;
-                    Ok(Box::new(VerifiedReader::new(blob, digest, size)))
-                })?;
-            }
+            let (digest, size) = (form.digest, form.size);
+            self.ensure((&digest, size), &|| {
+                let blob = blobs.open(form).map_err(io::Error::other)?;
+                Ok(Box::new(VerifiedReader::new(blob, digest, size)))
+            })?;
         }
-        let empty = Digest::of(EMPTY);
-        if !has(&empty)? {
-            self.push((&empty, EMPTY.len() as u64), &|| Ok(Box::new(EMPTY)))?;
-        }
-        Ok(())
+        self.ensure((&Digest::of(EMPTY), EMPTY.len() as u64), &|| {
+            Ok(Box::new(EMPTY))
+        })
     }
 }
 

@@ -50,9 +50,9 @@ pub(crate) fn build(
         console.hold();
     }
     let enter = |need| {
-        passage.enter(need, &reporter)?;
+        let driver = passage.enter(need, &reporter)?;
         console.release();
-        Ok(())
+        Ok(driver)
     };
     let result = match walk(&asked.request, &reporter, &enter) {
         Ok(result) => result,

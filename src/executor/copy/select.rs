@@ -118,16 +118,20 @@ fn literal(glob: &Glob) -> TreePath {
         .fold(TreePath::root(), |path, name| path.join_name(name))
 }
 
-/// The paths that a wildcard matches, in tree order. What is written out may lead through
-/// symlinks; what a wildcard matches is not followed on the way.
+/// The paths that a wildcard matches, in tree order. What is written before the first wildcard may
+/// lead through symlinks; after it nothing is followed on the way.
 fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
     let mut level = vec![TreePath::root()];
+    let mut follows = true;
     for component in (0..glob.depth()).filter_map(|depth| glob.component(depth)) {
         let mut next = Vec::new();
-        for path in &level {
-            let Ok(directory) = view.resolve(path.as_bytes(), None, Follow::All) else {
-                continue;
+        for path in level {
+            let directory = if follows {
+                view.resolve(path.as_bytes(), None, Follow::All)
+            } else {
+                Ok(path)
             };
+            let Ok(directory) = directory else { continue };
             if let Some(name) = component.literal() {
                 let path = directory.join_name(name);
                 if view.lookup(&path).is_some() {
@@ -139,6 +143,7 @@ fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
                 next.extend(paths.filter(|path| component.matches(path.name())).cloned());
             }
         }
+        follows &= component.literal().is_some();
         level = next;
     }
     level

@@ -204,19 +204,21 @@ impl Sources {
         let Some(extracted) = archive::extract(executor.input.store, &open, &path)? else {
             return Ok(false);
         };
-        let view = View::merge(&[Arc::clone(extracted.tree())]);
+        let tree = Arc::clone(extracted.tree());
+        let view = View::merge(&[Arc::clone(&tree)]);
         let contents = Origin::Files(extracted.files());
         self.extracted.push(extracted);
         let number = self.add(SourceTree { view, contents });
         let view = &self.trees[number].view;
         let (path, given) = (TreePath::root(), TreePath::root());
-        placer.place_archive(&Named {
+        let place = Named {
             root: number,
             view,
             path,
             given,
             excludes: None,
-        })?;
+        };
+        placer.place_archive(&place, &tree)?;
         Ok(true)
     }
 

@@ -17,7 +17,7 @@ use super::{limits, seccomp};
 use crate::sys;
 
 /// Docker's 14.
-const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::FOWNER)
@@ -35,11 +35,24 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// PATH for when the environment has none: Docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Takes everything away from this process that the command must not have.
+/// The filter of a command in namespaces of its own. Needs CAP_SYS_ADMIN, which is dropped next;
+/// the alternative, no_new_privs, would break sudo and su inside of builds.
+pub(super) fn filter(spec: &SandboxSpec) -> Result<(), SandboxError> {
+    if spec.insecure {
+        return Ok(());
+    }
+    sys::seccomp::install(&seccomp::default_filter()).map_err(|error| SandboxError::Filter {
+        source: error.into(),
+    })
+}
+
+/// Takes everything away from this process that the command must not have. `confine` sets up what
+/// needs privileges and confines, once no program can gain more: the system call filter, at least.
 pub(super) fn prepare(
     spec: &SandboxSpec,
     identity: &Identity,
     control: &UnixStream,
+    confine: &mut dyn FnMut() -> Result<(), SandboxError>,
 ) -> Result<(), SandboxError> {
     let prepare = |source| SandboxError::Prepare { source };
 
@@ -60,15 +73,8 @@ pub(super) fn prepare(
     if !spec.insecure {
         // No program started from here on can gain more, not even a setuid one.
         limit_bounding_set().map_err(|source| SandboxError::Capabilities { source })?;
-
-        // Needs CAP_SYS_ADMIN, which is dropped next; the alternative, no_new_privs, would break
-        // sudo and su inside of builds.
-        sys::seccomp::install(&seccomp::default_filter()).map_err(|error| {
-            SandboxError::Filter {
-                source: error.into(),
-            }
-        })?;
     }
+    confine()?;
     become_user(identity)?;
     set_capabilities(spec.insecure, identity.uid)
         .map_err(|source| SandboxError::Capabilities { source })?;
@@ -107,6 +113,9 @@ fn limit_bounding_set() -> Result<(), Errno> {
             Ok(()) => (),
             // The first number that this kernel does not know.
             Err(rustix::io::Errno::INVAL) => break,
+            // Nobody took away what is not there.
+            Err(rustix::io::Errno::PERM)
+                if !rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(true) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -15,7 +15,7 @@ use super::files::Files;
 use super::mounting::{self, Tree};
 
 /// Name, major and minor number (Linux's devices.txt).
-const DEVICES: [(&str, u32, u32); 6] = [
+pub(super) const DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),
@@ -25,7 +25,7 @@ const DEVICES: [(&str, u32, u32); 6] = [
 ];
 
 /// Link, target.
-const LINKS: [(&str, &str); 6] = [
+pub(super) const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),

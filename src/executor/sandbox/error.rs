@@ -268,6 +268,30 @@ pub enum SandboxError {
         #[source]
         source: Errno,
     },
+    /// Something cannot be had without namespaces.
+    #[error("{what} is not possible on this rung of isolation (chroot)")]
+    NeedsNamespaces {
+        /// What.
+        what: String,
+    },
+    /// What the command is to see at a path could not be put there or taken away again.
+    #[error("failed to exchange `{target}` for the command")]
+    Exchange {
+        /// Where.
+        target: String,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// What a mount shows could not be copied.
+    #[error("failed to copy what is to be seen at `{target}`")]
+    CopyIn {
+        /// Where.
+        target: String,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
     /// The root could not be changed.
     #[error("failed to change the root")]
     PivotRoot {

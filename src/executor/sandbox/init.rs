@@ -68,7 +68,9 @@ fn begin(init: &mut Init<'_>) -> Result<Pid, SandboxError> {
         source: error.into(),
     })? {
         Fork::Child => {
-            let prepared = command::prepare(init.spec, init.identity, init.control);
+            let spec = init.spec;
+            let mut confine = || command::filter(spec);
+            let prepared = command::prepare(spec, init.identity, init.control, &mut confine);
             if init.trial && prepared.is_ok() {
                 exit_now(0)
             }

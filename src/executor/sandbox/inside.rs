@@ -41,6 +41,17 @@ struct Stub {
     kept: bool,
 }
 
+/// Where a mount point is.
+#[derive(Debug)]
+pub(super) struct Located {
+    /// To mount on.
+    pub(super) point: OwnedFd,
+    /// The directory it is in.
+    pub(super) parent: OwnedFd,
+    /// Its name there.
+    pub(super) name: OsString,
+}
+
 /// The mount points of one sandbox.
 #[derive(Debug)]
 pub(super) struct MountPoints<'root> {
@@ -61,13 +72,20 @@ impl<'root> MountPoints<'root> {
     ///
     /// Fails with ENOTDIR or EISDIR if what is there is not of `kind`, ELOOP after 40 links.
     pub(super) fn find_or_make(&mut self, path: &str, kind: PointKind) -> Result<OwnedFd, Errno> {
+        self.locate(path, kind).map(|located| located.point)
+    }
+
+    /// As [`Self::find_or_make`], with where the point really is. EBUSY for the root itself.
+    pub(super) fn locate(&mut self, path: &str, kind: PointKind) -> Result<Located, Errno> {
         let mut pending: VecDeque<OsString> = components(OsStr::new(path));
-        let mut walked = vec![rustix::io::dup(self.root)?];
+        let mut names: Vec<OsString> = Vec::new();
+        let mut walked = vec![rustix::io::fcntl_dupfd_cloexec(self.root, 3)?];
         let mut links = 0;
         while let Some(name) = pending.pop_front() {
             if name == ".." {
                 if walked.len() > 1 {
                     walked.pop();
+                    names.pop();
                 }
                 continue;
             }
@@ -87,6 +105,7 @@ impl<'root> MountPoints<'root> {
                 let target = rustix::fs::readlinkat(&found, "", Vec::new())?.into_bytes();
                 if target.first() == Some(&b'/') {
                     walked.truncate(1);
+                    names.clear();
                 }
                 for component in components(OsStr::from_bytes(&target)).into_iter().rev() {
                     pending.push_front(component);
@@ -96,7 +115,10 @@ impl<'root> MountPoints<'root> {
             match (file_type == FileType::Directory, wanted) {
                 (true, PointKind::File) => return Err(Errno::ISDIR),
                 (false, PointKind::Directory) => return Err(Errno::NOTDIR),
-                _ => walked.push(found),
+                _ => {
+                    walked.push(found);
+                    names.push(name);
+                }
             }
         }
         let found = walked.pop().ok_or(Errno::NOENT)?;
@@ -105,14 +127,23 @@ impl<'root> MountPoints<'root> {
         match (is_directory, kind) {
             (true, PointKind::File) => Err(Errno::ISDIR),
             (false, PointKind::Directory) => Err(Errno::NOTDIR),
-            _ => Ok(found),
+            _ => Ok(Located {
+                point: found,
+                parent: walked.pop().ok_or(Errno::BUSY)?,
+                name: names.pop().ok_or(Errno::BUSY)?,
+            }),
         }
     }
 
     /// As [`Self::find_or_make`] for a directory; what is made of the last component stays.
     pub(super) fn find_or_keep(&mut self, path: &str) -> Result<OwnedFd, Errno> {
+        self.locate_or_keep(path).map(|located| located.point)
+    }
+
+    /// As [`Self::locate`] for a directory; what is made of the last component stays.
+    pub(super) fn locate_or_keep(&mut self, path: &str) -> Result<Located, Errno> {
         let before = self.made.len();
-        let found = self.find_or_make(path, PointKind::Directory)?;
+        let found = self.locate(path, PointKind::Directory)?;
         for stub in self.made.iter_mut().skip(before) {
             stub.kept = true;
         }
@@ -202,7 +233,7 @@ fn open_component(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-fn times_of(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Timestamps, Errno> {
+pub(super) fn times_of(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Timestamps, Errno> {
     let status = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let nanoseconds = |value| i64::try_from(value).unwrap_or(0);
     Ok(Timestamps {

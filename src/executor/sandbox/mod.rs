@@ -17,7 +17,9 @@
 mod cancel;
 mod cgroup;
 mod child;
+mod chroot;
 mod command;
+mod copying;
 mod devices;
 mod error;
 mod files;
@@ -30,12 +32,15 @@ mod mounts;
 mod network;
 mod outer;
 mod parent;
+mod places;
+mod procfs;
 mod protect;
 mod rootfs;
 pub mod rung;
 mod running;
 mod seccomp;
 mod spec;
+mod supervisor;
 mod user;
 
 pub use cancel::Cancel;
@@ -44,6 +49,6 @@ pub use error::{Errno, SandboxError};
 pub use parent::Sandbox;
 pub use rootfs::in_user_namespace;
 pub use spec::{
-    Bind, Exit, HostsEntry, Limits, Notice, Outcome, Rung, SandboxMount, SandboxNetwork,
-    SandboxSpec, Stream, Ulimit,
+    Bind, Exit, HostsEntry, Limits, Notice, Outcome, RootDriver, Rung, SandboxMount,
+    SandboxNetwork, SandboxSpec, Stream, Ulimit,
 };

@@ -21,8 +21,8 @@ use super::inside::{MountPoints, PointKind};
 use super::message::{self, Job, Report};
 use super::protect::{self, Cover};
 use super::rootfs::{self, Stack};
-use super::spec::{SandboxNetwork, SandboxSpec};
-use super::{devices, limits, mounting, mounts, user};
+use super::spec::{RootDriver, SandboxNetwork, SandboxSpec};
+use super::{chroot, devices, limits, mounting, mounts, user};
 use crate::sys::{self, process::Fork};
 
 /// The out-of-memory score of a sandbox: when memory is short, a step dies before the builder.
@@ -34,7 +34,10 @@ pub(super) fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let failed = match message::receive::<Job>(&control) {
-        Ok(Some(job)) => script(&control, &job).err(),
+        Ok(Some(job)) => match job.spec.driver {
+            RootDriver::Overlay => script(&control, &job).err(),
+            RootDriver::Directory => chroot::script(&control, &job).err(),
+        },
         Ok(None) => None, // the builder is gone
         Err(error) => Some(error),
     };
@@ -157,7 +160,7 @@ fn guard() -> Result<(), SandboxError> {
     guard().map_err(|source| SandboxError::Guard { source })
 }
 
-fn join_cgroups(cgroups: &[PathBuf]) -> Result<(), SandboxError> {
+pub(super) fn join_cgroups(cgroups: &[PathBuf]) -> Result<(), SandboxError> {
     for cgroup in cgroups {
         let members = cgroup.join("cgroup.procs");
         std::fs::write(&members, "0").map_err(|error| SandboxError::WriteFile {

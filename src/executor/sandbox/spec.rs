@@ -22,9 +22,33 @@ pub enum Rung {
     None,
 }
 
+/// How a root file system comes to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootDriver {
+    /// Layers stacked by overlayfs: changes are in a directory of their own.
+    #[default]
+    Overlay,
+    /// One directory that holds everything and is changed in place.
+    Directory,
+}
+
+impl Rung {
+    /// What roots are on this rung.
+    pub fn root_driver(self) -> RootDriver {
+        match self {
+            Self::Chroot => RootDriver::Directory,
+            Self::Root | Self::UserRange | Self::UserSingle | Self::None => RootDriver::Overlay,
+        }
+    }
+}
+
 /// One command in one root file system.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SandboxSpec {
+    /// How the root is made. With [`RootDriver::Directory`], `upper` is the root itself, there are
+    /// no `lowers`, and an [`SandboxMount::Overlay`] has at most one.
+    pub driver: RootDriver,
     /// The layers below, top first. May be empty (a RUN on scratch).
     pub lowers: Vec<PathBuf>,
     /// The directory that receives changes; exists, empty, on the same file system as `work`.
@@ -220,6 +244,20 @@ pub enum Notice {
     UnknownLimit {
         /// The rlimit.
         name: String,
+    },
+    /// The command is not fenced in by Landlock.
+    #[error(
+        "RUN is kept out of the builder's files by chroot alone, and has no CAP_SYS_CHROOT: Landlock cannot be used ({why})"
+    )]
+    NoFence {
+        /// Why.
+        why: String,
+    },
+    /// /proc has a few fixed files.
+    #[error("/proc of RUN has no live files: its calls cannot be supervised ({why})")]
+    NoProc {
+        /// Why.
+        why: String,
     },
     /// /proc shows the processes of the host.
     #[error("/proc shows processes outside of the sandbox: a private one was refused")]

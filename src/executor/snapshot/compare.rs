@@ -111,10 +111,14 @@ impl Side<'_> {
     }
 
     fn open(&self) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(self.directory, self.name, flags, Mode::empty())?;
-        Ok(file.into())
+        open(self.directory, self.name)
     }
+}
+
+/// Opens a regular file to read.
+pub(super) fn open(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?.into())
 }
 
 /// The target of a symbolic link.

@@ -5,14 +5,14 @@ use std::ffi::{CStr, CString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, Timespec, Timestamps, UTIME_OMIT};
 
 use super::SnapshotError;
-use super::compare::{self, Side};
+use super::compare::{self, Extended, Side};
 use super::level::{Lowers, is_whiteout, state_of, type_of};
+use super::parallel::{self, Perform};
 use crate::clock::Epoch;
 use crate::layer::{Contents, Encoding, LayerError, Written, write_layer};
 use crate::rooted::{Links, Root, read_directory};
@@ -20,9 +20,6 @@ use crate::tree::{Entry, Kind, TreePath, Unread};
 
 /// Names of one directory that are done in one go.
 const CHUNK: usize = 512;
-
-/// Jobs that one thread does alone before others are asked to help.
-const ALONE: usize = 12;
 
 /// How to freeze.
 #[derive(Clone, Copy)]
@@ -102,15 +99,24 @@ pub fn freeze(
         layers: (0..lowers.len()).collect(),
         opaque: false,
     };
-    let found = run(&walk, top)?;
+    let found = parallel::run(top, &walk)?;
     Ok(Frozen {
-        entries: canonical(found),
+        entries: canonical(found, options.epoch),
         root,
         epoch: options.epoch,
     })
 }
 
 impl Frozen {
+    /// Findings made in another way than by [`freeze`].
+    pub(super) fn of(root: Root, found: Vec<Found>, epoch: Epoch) -> Self {
+        Self {
+            entries: canonical(found, epoch),
+            root,
+            epoch,
+        }
+    }
+
     /// What changed, in tree order.
     pub fn entries(&self) -> &[Entry<Unread>] {
         &self.entries
@@ -133,16 +139,16 @@ impl Contents for Frozen {
 }
 
 /// What the walk found under one path.
-struct Found {
-    entry: Entry<Unread>,
+pub(super) struct Found {
+    pub(super) entry: Entry<Unread>,
     /// Whether the layers below show the same.
-    unchanged: bool,
+    pub(super) unchanged: bool,
     /// The inode of a file that has more names.
-    inode: Option<(u32, u32, u64)>,
+    pub(super) inode: Option<(u32, u32, u64)>,
 }
 
 /// Drops what is unchanged and settles which name of a file is the file.
-fn canonical(mut found: Vec<Found>) -> Vec<Entry<Unread>> {
+fn canonical(mut found: Vec<Found>, epoch: Epoch) -> Vec<Entry<Unread>> {
     found.sort_by(|one, other| one.entry.path.cmp(&other.entry.path));
     // A file is unchanged only if it is so under all its names: a new name of an old file needs
     // the old one beside it to be a link to.
@@ -160,6 +166,7 @@ fn canonical(mut found: Vec<Found>) -> Vec<Entry<Unread>> {
         mut entry, inode, ..
     } in found
     {
+        entry.mtime = entry.mtime.min(epoch.0);
         if let Some(inode) = inode {
             match firsts.get(&inode) {
                 Some(first) => {
@@ -220,114 +227,13 @@ impl Here {
     }
 }
 
-/// The jobs to do and what came of those done.
-struct Queue {
-    jobs: Vec<Job>,
-    /// Jobs that somebody is doing.
-    busy: usize,
-    failed: Option<SnapshotError>,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // A panic in another thread ends the scope; its half-done job does not matter here.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next job; `None` when all are done or one failed.
-    fn take(&self) -> Option<Job> {
-        let mut queue = self.lock();
-        loop {
-            if queue.failed.is_some() {
-                return None;
-            }
-            if let Some(job) = queue.jobs.pop() {
-                queue.busy += 1;
-                return Some(job);
-            }
-            if queue.busy == 0 {
-                return None;
-            }
-            queue = self
-                .changed
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn done(&self, result: Result<Vec<Job>, SnapshotError>) {
-        let mut queue = self.lock();
-        queue.busy -= 1;
-        match result {
-            Ok(jobs) => queue.jobs.extend(jobs),
-            Err(error) => queue.failed = Some(error),
-        }
-        self.changed.notify_all();
-    }
-
-    fn work(&self, walk: &Walk<'_>, jobs_max: usize) -> Vec<Found> {
-        let mut found = Vec::new();
-        for _ in 0..jobs_max {
-            let Some(job) = self.take() else { break };
-            let mut jobs = Vec::new();
-            let result = walk.job(job, &mut found, &mut jobs);
-            self.done(result.map(|()| jobs));
-        }
-        found
-    }
-}
-
-fn run(walk: &Walk<'_>, top: Job) -> Result<Vec<Found>, SnapshotError> {
-    let shared = Shared {
-        queue: Mutex::new(Queue {
-            jobs: vec![top],
-            busy: 0,
-            failed: None,
-        }),
-        changed: Condvar::new(),
-    };
-    let mut found = shared.work(walk, ALONE);
-    if !shared.lock().jobs.is_empty() {
-        let helpers = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(16)
-            - 1;
-        thread::scope(|scope| {
-            let help = || scope.spawn(|| shared.work(walk, usize::MAX));
-            let helpers: Vec<_> = (0..helpers).map(|_| help()).collect();
-            found.extend(shared.work(walk, usize::MAX));
-            for helper in helpers {
-                // A helper that panicked has poisoned nothing that is used any more; its panic
-                // goes on here.
-                match helper.join() {
-                    Ok(more) => found.extend(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-        });
-    }
-    let queue = shared
-        .queue
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    match queue.failed {
-        Some(error) => Err(error),
-        None => Ok(found),
-    }
-}
-
 struct Walk<'a> {
     root: &'a Root,
     lowers: &'a [Root],
     options: &'a FreezeOptions<'a>,
 }
 
-impl Walk<'_> {
+impl Perform<Job, Found> for Walk<'_> {
     fn job(
         &self,
         job: Job,
@@ -343,7 +249,9 @@ impl Walk<'_> {
             Job::Names { here, names } => self.names(&here, &names, found, jobs),
         }
     }
+}
 
+impl Walk<'_> {
     fn directory(
         &self,
         path: TreePath,
@@ -434,7 +342,6 @@ impl Walk<'_> {
         if let Some(feature) = extended.foreign {
             return Err(SnapshotError::Redirected { path, feature });
         }
-        let mtime = self.clamp(directory, name, &state, &path)?;
         if type_of(&state).is_dir() {
             let job = match &below {
                 Some((state, _)) if type_of(state).is_dir() => {
@@ -444,16 +351,44 @@ impl Walk<'_> {
             };
             jobs.push(job);
         }
-        let side = Side {
+        found.push(self.compared(here, (path, name, state), below.as_ref(), extended)?);
+        Ok(())
+    }
+
+    /// What a name is, compared with what was below it.
+    fn compared(
+        &self,
+        here: &Here,
+        (path, name, state): (TreePath, &CStr, Statx),
+        below: Option<&(Statx, BorrowedFd<'_>)>,
+        extended: Extended,
+    ) -> Result<Found, SnapshotError> {
+        let failed = |source| SnapshotError::Examine {
+            path: path.clone(),
+            source,
+        };
+        let directory = here.directory.as_fd();
+        // What the driver brought up without a change (the way to a change, a file opened for
+        // writing) has the very time of below, however new that is: it is no change.
+        let is_time_kept = below.is_some_and(|(below, _)| same_time(&state, below));
+        let mut side = Side {
             directory,
             name,
             state,
-            mtime,
+            mtime: state.stx_mtime.tv_sec,
             image: &extended.image,
         };
+        if !is_time_kept {
+            side.mtime = side.mtime.min(self.options.epoch.0);
+        }
         let unchanged = match below {
-            Some((state, lower)) => is_same(&side, state, lower).map_err(failed)?,
+            Some((state, lower)) => is_same(&side, *state, *lower).map_err(failed)?,
             None => false,
+        };
+        let mtime = if unchanged && is_time_kept {
+            side.mtime
+        } else {
+            clamp((directory, name), &state, self.options.epoch, &path)?
         };
         let entry = Entry {
             kind: kind_of(directory, name, &state).map_err(failed)?,
@@ -464,8 +399,7 @@ impl Walk<'_> {
             mtime,
             xattrs: extended.image,
         };
-        found.push(self.recorded(entry, unchanged, &state));
-        Ok(())
+        Ok(self.recorded(entry, unchanged, &state))
     }
 
     /// What was found, with what was recorded of it.
@@ -484,39 +418,44 @@ impl Walk<'_> {
             inode: has_names.then_some((device.0, device.1, state.stx_ino)),
         }
     }
+}
 
-    /// Brings a time into the layer's form, on disk too.
-    fn clamp(
-        &self,
-        directory: BorrowedFd<'_>,
-        name: &CStr,
-        state: &Statx,
-        path: &TreePath,
-    ) -> Result<i64, SnapshotError> {
-        let time = state.stx_mtime;
-        let seconds = time.tv_sec.min(self.options.epoch.0);
-        if (seconds, 0) == (time.tv_sec, time.tv_nsec) {
-            return Ok(seconds);
-        }
-        let omit = Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        };
-        let times = Timestamps {
-            last_access: omit,
-            last_modification: Timespec {
-                tv_sec: seconds,
-                tv_nsec: 0,
-            },
-        };
-        rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(
-            |source| SnapshotError::Time {
-                path: path.clone(),
-                source: source.into(),
-            },
-        )?;
-        Ok(seconds)
+/// Whether two states have the same modification time, fractions included.
+fn same_time(one: &Statx, other: &Statx) -> bool {
+    let (one, other) = (one.stx_mtime, other.stx_mtime);
+    (one.tv_sec, one.tv_nsec) == (other.tv_sec, other.tv_nsec)
+}
+
+/// Brings a time into the layer's form, on disk too.
+pub(super) fn clamp(
+    (directory, name): (BorrowedFd<'_>, &CStr),
+    state: &Statx,
+    epoch: Epoch,
+    path: &TreePath,
+) -> Result<i64, SnapshotError> {
+    let time = state.stx_mtime;
+    let seconds = time.tv_sec.min(epoch.0);
+    if (seconds, 0) == (time.tv_sec, time.tv_nsec) {
+        return Ok(seconds);
     }
+    let omit = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    };
+    let times = Timestamps {
+        last_access: omit,
+        last_modification: Timespec {
+            tv_sec: seconds,
+            tv_nsec: 0,
+        },
+    };
+    rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(
+        |source| SnapshotError::Time {
+            path: path.clone(),
+            source: source.into(),
+        },
+    )?;
+    Ok(seconds)
 }
 
 impl Attributes {
@@ -545,7 +484,7 @@ fn is_same(side: &Side<'_>, state: Statx, lower: BorrowedFd<'_>) -> io::Result<b
     compare::equal(side, &lower)
 }
 
-fn deleted(path: TreePath) -> Found {
+pub(super) fn deleted(path: TreePath) -> Found {
     Found {
         entry: Entry::whiteout(path),
         unchanged: false,
@@ -553,7 +492,11 @@ fn deleted(path: TreePath) -> Found {
     }
 }
 
-fn kind_of(directory: BorrowedFd<'_>, name: &CStr, state: &Statx) -> io::Result<Kind<Unread>> {
+pub(super) fn kind_of(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    state: &Statx,
+) -> io::Result<Kind<Unread>> {
     let (major, minor) = (state.stx_rdev_major, state.stx_rdev_minor);
     Ok(match type_of(state) {
         // What is hidden is said path by path.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::SandboxError;
 use super::super::parent::Sandbox;
-use super::super::spec::{Limits, Rung, SandboxNetwork, SandboxSpec};
+use super::super::spec::{Limits, RootDriver, Rung, SandboxNetwork, SandboxSpec};
 use super::enter::{self, Again};
 use super::ladder::{Ladder, Standing, Verdict};
 use super::remedy;
@@ -22,7 +22,7 @@ use crate::failure::Explain as _;
 pub(in super::super) const TRIAL: &str = "__builder-sandbox-trial";
 
 /// Counts up whenever a trial means something else than before.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A trial that takes longer is a failure.
 const TIME_MAX: Duration = Duration::from_secs(20);
@@ -70,7 +70,7 @@ pub fn probe_anew(store: &Path, executable: &Path) -> Ladder {
     };
     let (root, range) = if is_root {
         (
-            try_root(store, executable),
+            try_root(store, executable, RootDriver::Overlay),
             not_tried("root does not need it"),
         )
     } else {
@@ -83,19 +83,27 @@ pub fn probe_anew(store: &Path, executable: &Path) -> Ladder {
         )
     };
     let later = not_tried("not available in this version");
+    let chroot = if is_root {
+        try_root(store, executable, RootDriver::Directory)
+    } else {
+        Standing::Fails {
+            reason: "you are not root".to_owned(),
+            remedies: Vec::new(),
+        }
+    };
     let verdict = |rung, standing| Verdict { rung, standing };
     Ladder {
         verdicts: vec![
             verdict(Rung::Root, root),
             verdict(Rung::UserRange, range),
-            verdict(Rung::UserSingle, later.clone()),
-            verdict(Rung::Chroot, later),
+            verdict(Rung::UserSingle, later),
+            verdict(Rung::Chroot, chroot),
         ],
     }
 }
 
-fn try_root(store: &Path, executable: &Path) -> Standing {
-    match trial(store, executable) {
+fn try_root(store: &Path, executable: &Path, driver: RootDriver) -> Standing {
+    match trial(store, executable, driver) {
         Ok(()) => Standing::Works,
         Err(error) => Standing::Fails {
             reason: explain(&error),
@@ -155,7 +163,12 @@ pub(in super::super) fn trial_main() -> ExitCode {
     let Some(store) = std::env::args_os().nth(2) else {
         return ExitCode::FAILURE;
     };
-    let verdict = trial(Path::new(&store), Path::new("/proc/self/exe")).err();
+    let verdict = trial(
+        Path::new(&store),
+        Path::new("/proc/self/exe"),
+        RootDriver::Overlay,
+    )
+    .err();
     match serde_json::to_vec(&verdict) {
         Ok(bytes) if std::io::stdout().write_all(&bytes).is_ok() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -163,7 +176,7 @@ pub(in super::super) fn trial_main() -> ExitCode {
 }
 
 /// Makes a whole sandbox in `store`, with an overlay and all, but starts no command in it.
-fn trial(store: &Path, executable: &Path) -> Result<(), SandboxError> {
+fn trial(store: &Path, executable: &Path, driver: RootDriver) -> Result<(), SandboxError> {
     let directory = tempfile::Builder::new()
         .prefix(".trial-")
         .tempdir_in(store)
@@ -180,7 +193,11 @@ fn trial(store: &Path, executable: &Path) -> Result<(), SandboxError> {
         Ok(path)
     };
     let spec = SandboxSpec {
-        lowers: vec![make("lower")?],
+        driver,
+        lowers: match driver {
+            RootDriver::Overlay => vec![make("lower")?],
+            RootDriver::Directory => Vec::new(),
+        },
         upper: make("upper")?,
         work: make("work")?,
         scratch: make("scratch")?,

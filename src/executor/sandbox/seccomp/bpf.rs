@@ -13,6 +13,7 @@ const RETURN: u16 = 0x06;
 
 const ACTION_ALLOW: u32 = 0x7fff_0000;
 const ACTION_ERRNO: u32 = 0x0005_0000;
+const ACTION_ASK: u32 = 0x7fc0_0000;
 const ACTION_KILL: u32 = 0x8000_0000;
 
 /// Offsets in `struct seccomp_data`; the halves of an argument are for little-endian machines.
@@ -89,6 +90,7 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
     match verdict {
         Verdict::Allow => vec![plain(RETURN, ACTION_ALLOW)],
         Verdict::Errno(number) => vec![errno(number)],
+        Verdict::Ask => vec![plain(RETURN, ACTION_ASK)],
         Verdict::Clone => vec![
             plain(LOAD, OFFSET_FIRST_LOW),
             jump(IF_ANY_BIT, NAMESPACES, 1, 0),

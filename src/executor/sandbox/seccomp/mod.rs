@@ -31,6 +31,8 @@ enum Verdict {
     Personality,
     /// It runs for the socket families that containers use.
     Socket,
+    /// The supervisor is asked.
+    Ask,
 }
 
 /// The operation is not permitted.
@@ -84,6 +86,83 @@ const ABIS: [Abi; 2] = [
 /// Compiles the filter for this processor; takes some microseconds.
 pub(super) fn default_filter() -> Vec<Instruction> {
     bpf::switch(&ABIS.map(|abi| (abi.audit, ranges(abi.column))))
+}
+
+/// The numbers of calls that a supervisor is asked about, in the native ABI; [`NONE`] if it lacks
+/// them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) open: u32,
+    pub(super) openat: u32,
+    pub(super) openat2: u32,
+    pub(super) readlink: u32,
+    pub(super) readlinkat: u32,
+    pub(super) uname: u32,
+}
+
+impl Asked {
+    /// The numbers of this processor.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const HERE: Self = Self {
+        open: 2,
+        openat: 257,
+        openat2: 437,
+        readlink: 89,
+        readlinkat: 267,
+        uname: 63,
+    };
+    /// The numbers of this processor.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) const HERE: Self = Self {
+        open: NONE,
+        openat: 56,
+        openat2: 437,
+        readlink: NONE,
+        readlinkat: 78,
+        uname: 160,
+    };
+}
+
+/// ptrace, process_vm_readv, process_vm_writev: ways into processes outside of a chroot.
+#[cfg(target_arch = "x86_64")]
+const INTRUSIVE: [&[u32]; 2] = [&[101, 310, 311], &[26, 347, 348]];
+/// ptrace, process_vm_readv, process_vm_writev: ways into processes outside of a chroot.
+#[cfg(target_arch = "aarch64")]
+const INTRUSIVE: [&[u32]; 2] = [&[117, 270, 271], &[26, 376, 377]];
+
+/// Compiles the filter that asks a supervisor; everything else runs.
+pub(super) fn asking_filter() -> Vec<Instruction> {
+    let here = Asked::HERE;
+    let asked = [
+        here.open,
+        here.openat,
+        here.openat2,
+        here.readlink,
+        here.readlinkat,
+        here.uname,
+    ];
+    let asked = asked.into_iter().filter(|number| *number != NONE);
+    let native = all_but(asked, Verdict::Ask);
+    let compat = vec![(0, Verdict::Allow)];
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
+/// Compiles the filter that keeps a command out of processes that it could find, where there is
+/// neither a process namespace nor Landlock.
+pub(super) fn unintrusive_filter() -> Vec<Instruction> {
+    let refused = |numbers: &[u32]| all_but(numbers.iter().copied(), Verdict::Errno(EPERM));
+    let [native, compat] = INTRUSIVE.map(refused);
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
+/// Ranges in which some numbers have a verdict and all others run.
+fn all_but(numbers: impl Iterator<Item = u32>, verdict: Verdict) -> Vec<(u32, Verdict)> {
+    let mut starts = BTreeMap::from([(0, Verdict::Allow)]);
+    for number in numbers {
+        starts.insert(number, verdict);
+        starts.entry(number + 1).or_insert(Verdict::Allow);
+    }
+    starts.into_iter().collect()
 }
 
 /// The verdict of every number of an ABI: sorted starts of ranges, the first at 0.

@@ -1,0 +1,468 @@
+//! Answers calls of a command that runs in a chroot: files of /proc, and the host's name.
+//!
+//! What a path says is read from the caller's memory and may change the moment after. That is
+//! harmless: the answer depends only on what was read, and a call that goes on by itself goes no
+//! further than the chroot. Files of processes are opened with the caller's own user and group, and
+//! only those of the command's processes are.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::procfs::{self, Wanted, Who};
+use super::seccomp::Asked;
+use crate::sys::supervise::{self, Answer, Call};
+
+/// The longest path that the kernel takes, with its end.
+const PATH_MAX: usize = 4096;
+/// Memory is read up to the end of a page: the next one may not be there.
+const PAGE: u64 = 4096;
+/// Bytes of one field of `struct utsname`.
+const NAME_FIELD: usize = 65;
+/// Generations between a process and the command: more than any process tree has.
+const ANCESTORS_MAX: usize = 4096;
+
+/// The answers for one command.
+#[derive(Debug)]
+pub(super) struct Supervisor<'a> {
+    pub(super) listener: OwnedFd,
+    /// The command's root, to tell what links mean inside.
+    pub(super) root: &'a OwnedFd,
+    /// The directory that stands for /proc.
+    pub(super) proc: OwnedFd,
+    pub(super) host_name: &'a str,
+    /// Whether Landlock keeps the command from walking away from a directory that it is given.
+    pub(super) fenced: bool,
+}
+
+/// What a call asks for.
+enum Question {
+    Open {
+        path: Vec<u8>,
+        flags: OFlags,
+    },
+    ReadLink {
+        path: Vec<u8>,
+        buffer: u64,
+        size: u64,
+    },
+    HostName {
+        buffer: u64,
+    },
+}
+
+/// What is answered.
+enum Reply {
+    Plain(Answer),
+    File(OwnedFd),
+}
+
+impl From<Errno> for Reply {
+    fn from(errno: Errno) -> Self {
+        Self::Plain(Answer::Errno(errno.raw_os_error()))
+    }
+}
+
+const GO_ON: Reply = Reply::Plain(Answer::Continue);
+
+impl Supervisor<'_> {
+    /// Answers the next call. A caller that was killed meanwhile needs no answer.
+    pub(super) fn serve(&self) {
+        let Ok(call) = supervise::receive(&self.listener) else {
+            return;
+        };
+        let caller = Caller::of(&call);
+        let question = caller.as_itself(|| question(&call));
+        if let Some(Question::Open { path, .. }) = &question
+            && procfs::wanted(path) == Some(Wanted::Top)
+        {
+            self.list_processes();
+        }
+        let is_waiting = || supervise::is_waiting(&self.listener, &call);
+        let reply = match question {
+            Some(question) if is_waiting() => caller.as_itself(|| self.reply(&call, &question)),
+            _ => GO_ON,
+        };
+        let _ = match reply {
+            Reply::Plain(answer) => supervise::answer(&self.listener, &call, answer),
+            Reply::File(file) => {
+                let flags = open_flags(&call).unwrap_or(OFlags::CLOEXEC);
+                let close_on_exec = flags.contains(OFlags::CLOEXEC);
+                supervise::answer_with_file(&self.listener, &call, file, close_on_exec)
+            }
+        };
+    }
+
+    fn reply(&self, call: &Call, question: &Question) -> Reply {
+        match question {
+            Question::HostName { buffer } => {
+                let names = host_names(self.host_name);
+                write_memory(call, *buffer, &names)
+                    .map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
+            }
+            Question::Open { path, flags } => match procfs::wanted(path) {
+                Some(wanted) => self.open(call, &wanted, *flags),
+                None => GO_ON,
+            },
+            Question::ReadLink { path, buffer, size } => {
+                // What is below /dev are ordinary links to what is below /proc.
+                let Some(wanted) = procfs::wanted(path).filter(|_| !path.starts_with(b"/dev/std"))
+                else {
+                    return GO_ON;
+                };
+                let Some(target) = self.read_link(call, &wanted) else {
+                    return GO_ON;
+                };
+                let length = target
+                    .len()
+                    .min(usize::try_from(*size).unwrap_or(usize::MAX));
+                let value = i64::try_from(length).unwrap_or(0);
+                match write_memory(call, *buffer, &target[..length]) {
+                    Some(()) => Reply::Plain(Answer::Value(value)),
+                    None => Errno::FAULT.into(),
+                }
+            }
+        }
+    }
+
+    fn open(&self, call: &Call, wanted: &Wanted, flags: OFlags) -> Reply {
+        if flags.contains(OFlags::PATH) {
+            return GO_ON;
+        }
+        let is_read = (flags & OFlags::RWMODE) == OFlags::RDONLY;
+        match wanted {
+            Wanted::File {
+                writable: false, ..
+            }
+            | Wanted::Machine(_)
+                if !is_read =>
+            {
+                Errno::ACCESS.into()
+            }
+            Wanted::Machine(path) => reply(open_machine(path)),
+            Wanted::File { who, path, .. } => match directory_of(call, *who) {
+                Some(directory) => reply(open_plain(&format!("{directory}/{path}"), flags)),
+                None => Errno::NOENT.into(),
+            },
+            Wanted::Link { who, path } => match directory_of(call, *who) {
+                Some(directory) => reply(open_link(&format!("{directory}/{path}"), flags)),
+                None => Errno::NOENT.into(),
+            },
+            Wanted::Descriptors(who) if self.fenced && is_read => match directory_of(call, *who) {
+                Some(directory) => reply(open_plain(&format!("{directory}/fd"), flags)),
+                None => Errno::NOENT.into(),
+            },
+            Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => GO_ON,
+        }
+    }
+
+    /// What a link of /proc says inside of the root.
+    fn read_link(&self, call: &Call, wanted: &Wanted) -> Option<Vec<u8>> {
+        match wanted {
+            Wanted::Caller { thread } => {
+                let process = thread_group(call.thread)?;
+                Some(if *thread {
+                    format!("{process}/task/{}", call.thread).into_bytes()
+                } else {
+                    process.to_string().into_bytes()
+                })
+            }
+            Wanted::Link { who, path } => {
+                let link = format!("{}/{path}", directory_of(call, *who)?);
+                let target = rustix::fs::readlink(link, Vec::new()).ok()?.into_bytes();
+                let own = format!("/proc/self/fd/{}", self.root.as_raw_fd());
+                let root = rustix::fs::readlink(own, Vec::new()).ok()?.into_bytes();
+                Some(match target.strip_prefix(root.as_slice()) {
+                    Some([]) => b"/".to_vec(),
+                    Some(inside) if inside.starts_with(b"/") => inside.to_vec(),
+                    _ => target,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Brings the directories that stand for processes up to date.
+    fn list_processes(&self) {
+        let Ok(old) = crate::rooted::read_directory(self.proc.as_fd()) else {
+            return;
+        };
+        let now = descendants();
+        for entry in old {
+            let number = entry.name.to_str().ok().and_then(|name| name.parse().ok());
+            if number.is_some_and(|number: u32| !now.contains(&number)) {
+                let _ = crate::rooted::remove_all_at(self.proc.as_fd(), &entry.name);
+            }
+        }
+        for process in now {
+            // Most are there already.
+            let _ = procfs::fill_process(self.proc.as_fd(), &process.to_string());
+        }
+    }
+}
+
+fn reply(opened: Result<OwnedFd, Errno>) -> Reply {
+    opened.map_or_else(Reply::from, Reply::File)
+}
+
+/// Opens a file of the machine: one that everybody may read, and no link to anywhere.
+fn open_machine(path: &str) -> Result<OwnedFd, Errno> {
+    let proc = rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve)?;
+    is_file(&file)?;
+    Ok(file)
+}
+
+/// A directory of the kernel's must not get into a command that could walk on from it.
+fn is_file(file: &OwnedFd) -> Result<(), Errno> {
+    let status = rustix::fs::fstat(file)?;
+    match rustix::fs::FileType::from_raw_mode(status.st_mode) {
+        rustix::fs::FileType::RegularFile => Ok(()),
+        _ => Err(Errno::NOENT),
+    }
+}
+
+/// Opens a file or directory of a process, following no link.
+fn open_plain(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let kept = OFlags::RWMODE | OFlags::DIRECTORY | OFlags::APPEND;
+    let flags = (flags & kept) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+}
+
+/// Opens what a process has open, again. It never waits for the other end of a FIFO.
+fn open_link(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let kept = OFlags::RWMODE
+        | OFlags::DIRECTORY
+        | OFlags::APPEND
+        | OFlags::TRUNC
+        | OFlags::NONBLOCK
+        | OFlags::DSYNC;
+    let wanted = (flags & kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path, wanted | OFlags::NONBLOCK, Mode::empty())?;
+    if !flags.contains(OFlags::NONBLOCK) {
+        let status = rustix::fs::fcntl_getfl(&file)?;
+        rustix::fs::fcntl_setfl(&file, status - OFlags::NONBLOCK)?;
+    }
+    Ok(file)
+}
+
+/// Who called.
+struct Caller {
+    uid: u32,
+    gid: u32,
+}
+
+impl Caller {
+    fn of(call: &Call) -> Self {
+        // Its effective ids; root's if it may not be looked into.
+        let status = rustix::fs::stat(format!("/proc/{}", call.thread));
+        status.map_or(Self { uid: 0, gid: 0 }, |status| Self {
+            uid: status.st_uid,
+            gid: status.st_gid,
+        })
+    }
+
+    /// Does something with the caller's user and group: without CAP_SYS_PTRACE nobody else may
+    /// look into it, and nothing is opened that it could not open itself.
+    fn as_itself<T>(&self, action: impl FnOnce() -> T) -> T {
+        if (self.uid, self.gid) == (0, 0) {
+            return action();
+        }
+        let root = (Uid::from_raw(0), Gid::from_raw(0));
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let become_it = setresgid(gid, gid, root.1).and_then(|()| setresuid(uid, uid, root.0));
+        let done = action();
+        let back =
+            setresuid(root.0, root.0, root.0).and_then(|()| setresgid(root.1, root.1, root.1));
+        debug_assert!(
+            become_it.is_err() || back.is_ok(),
+            "the saved ids are root's"
+        );
+        done
+    }
+}
+
+fn question(call: &Call) -> Option<Question> {
+    let asked = Asked::HERE;
+    let [first, second, third, fourth, ..] = call.args;
+    let number = u32::try_from(call.number).ok()?;
+    if number == asked.uname {
+        return Some(Question::HostName { buffer: first });
+    }
+    let (address, buffer, size) = if number == asked.open || number == asked.readlink {
+        (first, second, third)
+    } else {
+        (second, third, fourth)
+    };
+    let path = read_path(call, address)?;
+    if number == asked.readlink || number == asked.readlinkat {
+        return Some(Question::ReadLink { path, buffer, size });
+    }
+    let flags = open_flags(call)?;
+    Some(Question::Open { path, flags })
+}
+
+/// The flags of a call that opens; `None` if it resolves its path in a way of its own.
+fn open_flags(call: &Call) -> Option<OFlags> {
+    let asked = Asked::HERE;
+    let number = u32::try_from(call.number).ok()?;
+    let flags = if number == asked.open {
+        call.args[1]
+    } else if number == asked.openat {
+        call.args[2]
+    } else {
+        let mut how = [0; 24];
+        let read = read_memory(call, call.args[2], &mut how)?;
+        let word = |at: usize| how[at..at + 8].try_into().map(u64::from_ne_bytes).ok();
+        if read < how.len() || word(16)? != 0 {
+            return None;
+        }
+        word(0)?
+    };
+    Some(OFlags::from_bits_retain(
+        u32::try_from(flags & 0xffff_ffff).ok()?,
+    ))
+}
+
+/// Reads the path at an address of the caller, if it can be one of ours.
+fn read_path(call: &Call, address: u64) -> Option<Vec<u8>> {
+    let mut path = vec![0; PATH_MAX];
+    let mut length = 0;
+    let mut is_first = true;
+    while length < PATH_MAX {
+        let at = address.checked_add(u64::try_from(length).ok()?)?;
+        let to_page = usize::try_from(PAGE - at % PAGE).ok()?;
+        let limit = if is_first { 64 } else { PATH_MAX };
+        let end = (length + to_page.min(limit)).min(PATH_MAX);
+        let count = read_memory(call, at, &mut path[length..end])?;
+        if count == 0 {
+            return None;
+        }
+        if let Some(position) = path[length..length + count]
+            .iter()
+            .position(|byte| *byte == 0)
+        {
+            path.truncate(length + position);
+            return may_be_ours(&path).then_some(path);
+        }
+        length += count;
+        if is_first && !may_be_ours(&path[..length]) {
+            return None;
+        }
+        is_first = false;
+    }
+    None
+}
+
+/// Whether a path begins as one of those that are served; quick, since every call asks.
+fn may_be_ours(path: &[u8]) -> bool {
+    let Some(position) = path.iter().position(|byte| !matches!(*byte, b'/' | b'.')) else {
+        return false;
+    };
+    let rest = &path[position..];
+    position > 0 && (rest.starts_with(b"proc") || rest.starts_with(b"dev/"))
+}
+
+fn read_memory(call: &Call, address: u64, into: &mut [u8]) -> Option<usize> {
+    let remote = RemoteIoVec {
+        base: usize::try_from(address).ok()?,
+        len: into.len(),
+    };
+    let thread = Pid::from_raw(i32::try_from(call.thread).ok()?);
+    process_vm_readv(thread, &mut [IoSliceMut::new(into)], &[remote]).ok()
+}
+
+fn write_memory(call: &Call, address: u64, bytes: &[u8]) -> Option<()> {
+    let remote = RemoteIoVec {
+        base: usize::try_from(address).ok()?,
+        len: bytes.len(),
+    };
+    let thread = Pid::from_raw(i32::try_from(call.thread).ok()?);
+    let written = process_vm_writev(thread, &[IoSlice::new(bytes)], &[remote]).ok()?;
+    (written == bytes.len()).then_some(())
+}
+
+/// A `struct utsname` with another host name.
+fn host_names(name: &str) -> Vec<u8> {
+    let host = rustix::system::uname();
+    let fields = [
+        host.sysname().to_bytes(),
+        name.as_bytes(),
+        host.release().to_bytes(),
+        host.version().to_bytes(),
+        host.machine().to_bytes(),
+        b"(none)",
+    ];
+    let mut bytes = vec![0; NAME_FIELD * fields.len()];
+    for (to, field) in bytes.chunks_mut(NAME_FIELD).zip(fields) {
+        let length = field.len().min(NAME_FIELD - 1);
+        to[..length].copy_from_slice(&field[..length]);
+    }
+    bytes
+}
+
+/// The process that a thread is of.
+fn thread_group(thread: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    line.trim().parse().ok()
+}
+
+/// The parent of a process (proc_pid_stat(5): the second field after the name, which may hold
+/// anything, parentheses too).
+fn parent(process: u32) -> Option<u32> {
+    let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether a process stems from this one.
+fn is_ours(process: u32) -> bool {
+    let this = std::process::id();
+    let mut at = process;
+    for _ in 0..ANCESTORS_MAX {
+        match parent(at) {
+            Some(parent) if parent == this => return true,
+            Some(parent) if parent > 1 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// All processes that stem from this one. Orphans among them are its children: it is their reaper.
+pub(super) fn descendants() -> Vec<u32> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(proc) = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()) else {
+        return Vec::new();
+    };
+    processes(proc.as_fd())
+        .into_iter()
+        .filter(|process| is_ours(*process))
+        .collect()
+}
+
+fn processes(proc: BorrowedFd<'_>) -> Vec<u32> {
+    let entries = crate::rooted::read_directory(proc).unwrap_or_default();
+    let number = |name: &std::ffi::CStr| name.to_str().ok()?.parse().ok();
+    entries
+        .iter()
+        .filter_map(|entry| number(&entry.name))
+        .collect()
+}
+
+/// The directory of a process of the command.
+fn directory_of(call: &Call, who: Who) -> Option<String> {
+    match who {
+        Who::Caller => Some(format!("/proc/{}", call.thread)),
+        Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
+        Who::Process(_) => None,
+    }
+}
