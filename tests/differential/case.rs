@@ -101,7 +101,7 @@ pub(crate) fn cases(area: &str) -> Vec<Case> {
                 if bom && case.dockerfile.is_empty() {
                     case.dockerfile.push('\u{feff}');
                 }
-                case.dockerfile.push_str(&format!("{line}{end}"));
+                case.dockerfile.extend([line, end]);
             }
             continue;
         };

@@ -8,8 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
-    clippy::format_push_string,
-    reason = "a test that cannot go on fails; one case can be asked for by the environment"
+    reason = "tests unwrap, and take switches from the environment"
 )]
 
 #[path = "../common/mod.rs"]

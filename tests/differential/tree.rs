@@ -45,14 +45,13 @@ impl Node {
             "link" => format!("link {uid}:{gid} -> {value}"),
             _ => format!("{kind} {mode:o} {uid}:{gid} {value}"),
         };
-        let mut text = text.trim_end().to_owned();
-        for (name, value) in &self.xattrs {
-            text.push_str(&format!(" {name}={value}"));
-        }
+        let mut words = vec![text.trim_end().to_owned()];
+        let xattrs = self.xattrs.iter();
+        words.extend(xattrs.map(|(name, value)| format!("{name}={value}")));
         if self.mtime > 0 && self.mtime < OLD && *kind != "dir" {
-            text.push_str(&format!(" @{}", self.mtime));
+            words.push(format!("@{}", self.mtime));
         }
-        text
+        words.join(" ")
     }
 }
 

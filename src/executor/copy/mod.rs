@@ -172,7 +172,14 @@ impl Executor<'_> {
         sources: &Sources,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        let Layout { entries, origins } = layout;
+        let Layout {
+            mut entries,
+            origins,
+        } = layout;
+        // A directory on the way has the time of the base, which may be later than the epoch.
+        for entry in &mut entries {
+            entry.mtime = entry.mtime.min(step.epoch.0);
+        }
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
         let material = key::placed_content(&tree);
         if let Some(record) = self.content_hit(step, &material) {
@@ -189,36 +196,12 @@ impl Executor<'_> {
         } else {
             None
         };
-        let (written, blob) = match (&draft, self.input.options.encoding) {
-            (Some(draft), _) => {
-                let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
-                (written, None)
-            }
-            (None, encoding) => {
-                let encoding = encoding.unwrap_or(PLAIN);
-                let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
-                let written = layer::write_layer(
-                    tree.entries(),
-                    &contents,
-                    step.epoch,
-                    Some(encoding),
-                    &mut writer,
-                )
-                .map_err(failed)?;
-                let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
-                let (digest, size) = writer.commit(blob)?;
-                let made_by = Some(encoder_name(encoding));
-                let compression = encoding.compression;
-                (
-                    written,
-                    Some(BlobForm {
-                        compression,
-                        digest,
-                        size,
-                        made_by,
-                    }),
-                )
-            }
+        let (written, blob) = if let Some(draft) = &draft {
+            let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
+            (written, None)
+        } else {
+            let (written, form) = self.write_blob(step, &tree, &contents)?;
+            (written, Some(form))
         };
         let diff_id = written.diff_id;
         self.faces.keep_tree(diff_id, written.tree)?;
@@ -232,6 +215,37 @@ impl Executor<'_> {
             diff_id,
             size: written.size,
         })
+    }
+
+    /// Writes the layer as a blob of the encoding that the main output wants.
+    fn write_blob(
+        &self,
+        step: &Step,
+        tree: &Tree,
+        contents: &impl layer::Contents,
+    ) -> Result<(layer::Written, BlobForm), Failure> {
+        let encoding = self.input.options.encoding.unwrap_or(PLAIN);
+        let mut out = self.input.store.blob_writer(Hashing::ByCaller)?;
+        let written = layer::write_layer(
+            tree.entries(),
+            contents,
+            step.epoch,
+            Some(encoding),
+            &mut out,
+        )
+        .map_err(|source| ExecuteError::Snapshot {
+            name: step.name.clone(),
+            source,
+        })?;
+        let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
+        let (digest, size) = out.commit(blob)?;
+        let form = BlobForm {
+            compression: encoding.compression,
+            digest,
+            size,
+            made_by: Some(encoder_name(encoding)),
+        };
+        Ok((written, form))
     }
 }
 
