@@ -5,10 +5,16 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Executor;
+use super::error::ExecuteError;
 use super::sandbox::in_user_namespace;
 use super::supplies::Files;
+use crate::cache::BlobForm;
+use crate::cache::store::{BlobWriter, Hashing};
 use crate::clock::Epoch;
 use crate::context::archive::Format;
+use crate::digest::DiffId;
+use crate::failure::Failure;
 use crate::image::Compression;
 use crate::layer::{
     self, ApplyOptions, CODEC_VERSION, Contents, Encoding, LayerError, Limits, OverlayXattr,
@@ -57,6 +63,32 @@ pub(crate) fn lower_options<'a>(
         ownership: Ownership::Real,
         clamp: None,
         limits: Limits::default(),
+    }
+}
+
+impl Executor<'_> {
+    /// Has a layer written into the store as the blob that the image will have, and keeps its index:
+    /// its digest and the bytes of its tar.
+    pub(crate) fn write_blob(
+        &self,
+        write: impl FnOnce(Encoding, &mut BlobWriter) -> Result<Written, ExecuteError>,
+    ) -> Result<(DiffId, u64), Failure> {
+        let encoding = self.input.options.encoding.unwrap_or(PLAIN);
+        let store = self.input.store;
+        let mut writer = store.blob_writer(Hashing::ByCaller)?;
+        let written = write(encoding, &mut writer)?;
+        let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
+        let (digest, size) = writer.commit(blob)?;
+        let diff_id = written.diff_id;
+        self.faces.keep_tree(diff_id, written.tree)?;
+        let form = BlobForm {
+            compression: encoding.compression,
+            digest,
+            size,
+            made_by: Some(encoder_name(encoding)),
+        };
+        store.add_blob_form(&diff_id, form)?;
+        Ok((diff_id, written.size))
     }
 }
 

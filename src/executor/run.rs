@@ -6,14 +6,12 @@ use std::sync::Arc;
 
 use super::Executor;
 use super::chain::{Cell, Chain, Lost};
-use super::contents::{PLAIN, encoder_name};
 use super::error::ExecuteError;
 use super::mount::Mounts;
 use super::sandbox::{self, Exit, RootDriver, SandboxNetwork, SandboxSpec};
 use super::snapshot::{self, FreezeOptions, Frozen};
 use super::step::{Made, Receipt};
-use crate::cache::BlobForm;
-use crate::cache::store::{DirDraft, Hashing};
+use crate::cache::store::DirDraft;
 use crate::event::{Activity, Stream};
 use crate::failure::Failure;
 use crate::planner::graph::{Step, StepId};
@@ -97,27 +95,11 @@ impl Executor<'_> {
             name: step.name.clone(),
             source,
         };
-        let encoding = self.input.options.encoding.unwrap_or(PLAIN);
-        let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
-        let written = frozen.write(Some(encoding), &mut writer).map_err(failed)?;
-        let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
-        let (digest, size) = writer.commit(blob)?;
-        let diff_id = written.diff_id;
-        self.faces.keep_tree(diff_id, written.tree)?;
-        let made_by = Some(encoder_name(encoding));
-        let form = BlobForm {
-            compression: encoding.compression,
-            digest,
-            size,
-            made_by,
-        };
-        self.input.store.add_blob_form(&diff_id, form)?;
+        let (diff_id, size) =
+            self.write_blob(|encoding, blob| frozen.write(Some(encoding), blob).map_err(failed))?;
         root.listing = Some(after);
         self.roots.put(root, Some(diff_id));
-        Ok(Made::Layer {
-            diff_id,
-            size: written.size,
-        })
+        Ok(Made::Layer { diff_id, size })
     }
 
     /// Runs the command; an error if it fails.

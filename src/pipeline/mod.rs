@@ -68,12 +68,12 @@ pub enum Need {
     Commands,
 }
 
-/// Goes to where that can be done: comes back if it is here, with how roots are made, else does not
-/// come back and another process does the whole command there.
+/// Goes to where that can be done: comes back if it is here and tells how roots are made, else does
+/// not come back and another process does the whole command there.
 pub type Enter<'a> = dyn Fn(Need) -> Result<RootDriver, Failure> + 'a;
 
 /// Builds what was asked for. `enter` is called once before something is made: where that needs a
-/// user namespace, it does not come back; elsewhere it tells how roots are made.
+/// user namespace, it does not come back.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,

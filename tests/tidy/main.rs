@@ -385,7 +385,7 @@ fn dependencies() -> Vec<(String, bool)> {
 #[test]
 fn every_dependency_has_a_reason_and_is_used() {
     let mut code = String::new();
-    for directory in ["src", "tests", "benches"] {
+    for directory in ["benches", "src", "tests"] {
         for path in rust_files(&root().join(directory)) {
             code += &fs::read_to_string(path).unwrap();
         }
@@ -448,9 +448,7 @@ fn links_of_pages_lead_somewhere() {
 /// one of its directories, up to the first character that no path of ours has.
 fn named_paths(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
-    for directory in [
-        "src/", "docs/", "tests/", "scripts/", "bench/", "benches/", "grammar/",
-    ] {
+    for directory in ["src/", "docs/", "tests/", "scripts/", "bench/", "grammar/"] {
         for (at, _) in text.match_indices(directory) {
             let before = text[..at].chars().next_back();
             if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_')) {

@@ -14,11 +14,9 @@ use source::Sources;
 
 use super::Executor;
 use super::chain::Chain;
-use super::contents::{PLAIN, encoder_name, write_both};
+use super::contents::write_both;
 use super::error::ExecuteError;
 use super::step::{Made, Receipt};
-use crate::cache::BlobForm;
-use crate::cache::store::Hashing;
 use crate::clock::Epoch;
 use crate::digest::ContentDigest;
 use crate::failure::Failure;
@@ -191,61 +189,22 @@ impl Executor<'_> {
             name: step.name.clone(),
             source,
         };
-        let draft = if self.needs_directory(step.id) {
-            Some(self.input.store.draft_dir()?)
-        } else {
-            None
-        };
-        let (written, blob) = if let Some(draft) = &draft {
-            let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
-            (written, None)
-        } else {
-            let (written, form) = self.write_blob(step, &tree, &contents)?;
-            (written, Some(form))
-        };
+        if !self.needs_directory(step.id) {
+            let (entries, epoch) = (tree.entries(), step.epoch);
+            let (diff_id, size) = self.write_blob(|encoding, blob| {
+                layer::write_layer(entries, &contents, epoch, Some(encoding), blob).map_err(failed)
+            })?;
+            return Ok(Made::Layer { diff_id, size });
+        }
+        let draft = self.input.store.draft_dir()?;
+        let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
         let diff_id = written.diff_id;
         self.faces.keep_tree(diff_id, written.tree)?;
-        if let Some(form) = blob {
-            self.input.store.add_blob_form(&diff_id, form)?;
-        }
-        if let Some(draft) = draft {
-            self.input.store.keep_dir(&diff_id, draft)?;
-        }
+        self.input.store.keep_dir(&diff_id, draft)?;
         Ok(Made::Layer {
             diff_id,
             size: written.size,
         })
-    }
-
-    /// Writes the layer as a blob of the encoding that the main output wants.
-    fn write_blob(
-        &self,
-        step: &Step,
-        tree: &Tree,
-        contents: &impl layer::Contents,
-    ) -> Result<(layer::Written, BlobForm), Failure> {
-        let encoding = self.input.options.encoding.unwrap_or(PLAIN);
-        let mut out = self.input.store.blob_writer(Hashing::ByCaller)?;
-        let written = layer::write_layer(
-            tree.entries(),
-            contents,
-            step.epoch,
-            Some(encoding),
-            &mut out,
-        )
-        .map_err(|source| ExecuteError::Snapshot {
-            name: step.name.clone(),
-            source,
-        })?;
-        let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
-        let (digest, size) = out.commit(blob)?;
-        let form = BlobForm {
-            compression: encoding.compression,
-            digest,
-            size,
-            made_by: Some(encoder_name(encoding)),
-        };
-        Ok((written, form))
     }
 }
 

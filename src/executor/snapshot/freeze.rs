@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, Timespec, Timestamps, UTIME_OMIT};
 
 use super::SnapshotError;
-use super::compare::{self, Extended, Side};
+use super::compare::{self, Side};
 use super::level::{Lowers, is_whiteout, state_of, type_of};
 use super::parallel::{self, Perform};
 use crate::clock::Epoch;
@@ -351,45 +351,12 @@ impl Walk<'_> {
             };
             jobs.push(job);
         }
-        found.push(self.compared(here, (path, name, state), below.as_ref(), extended)?);
-        Ok(())
-    }
-
-    /// What a name is, compared with what was below it.
-    fn compared(
-        &self,
-        here: &Here,
-        (path, name, state): (TreePath, &CStr, Statx),
-        below: Option<&(Statx, BorrowedFd<'_>)>,
-        extended: Extended,
-    ) -> Result<Found, SnapshotError> {
-        let failed = |source| SnapshotError::Examine {
-            path: path.clone(),
-            source,
-        };
-        let directory = here.directory.as_fd();
-        // What the driver brought up without a change (the way to a change, a file opened for
-        // writing) has the very time of below, however new that is: it is no change.
-        let is_time_kept = below.is_some_and(|(below, _)| same_time(&state, below));
-        let mut side = Side {
-            directory,
-            name,
-            state,
-            mtime: state.stx_mtime.tv_sec,
-            image: &extended.image,
-        };
-        if !is_time_kept {
-            side.mtime = side.mtime.min(self.options.epoch.0);
-        }
-        let unchanged = match below {
-            Some((state, lower)) => is_same(&side, *state, *lower).map_err(failed)?,
-            None => false,
-        };
-        let mtime = if unchanged && is_time_kept {
-            side.mtime
-        } else {
-            clamp((directory, name), &state, self.options.epoch, &path)?
-        };
+        let (unchanged, mtime) = self.judge(
+            (directory, name, &path),
+            &state,
+            below.as_ref(),
+            &extended.image,
+        )?;
         let entry = Entry {
             kind: kind_of(directory, name, &state).map_err(failed)?,
             path,
@@ -399,7 +366,46 @@ impl Walk<'_> {
             mtime,
             xattrs: extended.image,
         };
-        Ok(self.recorded(entry, unchanged, &state))
+        found.push(self.recorded(entry, unchanged, &state));
+        Ok(())
+    }
+
+    /// Whether what is here is what is below, and its time, clamped on disk too.
+    fn judge(
+        &self,
+        (directory, name, path): (BorrowedFd<'_>, &CStr, &TreePath),
+        state: &Statx,
+        below: Option<&(Statx, BorrowedFd<'_>)>,
+        image: &BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> Result<(bool, i64), SnapshotError> {
+        let clamped = || clamp((directory, name), state, self.options.epoch, path);
+        let Some((below, lower)) = below else {
+            return Ok((false, clamped()?));
+        };
+        // What the driver brought up without a change (the way to a change, a file opened for
+        // writing) has the very time of below, however new that is: it is no change.
+        let time = state.stx_mtime.tv_sec;
+        let is_time_kept = same_time(state, below);
+        let side = Side {
+            directory,
+            name,
+            state: *state,
+            mtime: if is_time_kept {
+                time
+            } else {
+                time.min(self.options.epoch.0)
+            },
+            image,
+        };
+        let unchanged =
+            is_same(&side, *below, *lower).map_err(|source| SnapshotError::Examine {
+                path: path.clone(),
+                source,
+            })?;
+        if unchanged && is_time_kept {
+            return Ok((true, time));
+        }
+        Ok((unchanged, clamped()?))
     }
 
     /// What was found, with what was recorded of it.
