@@ -106,10 +106,15 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        if executor.has_commands() {
-            enter(Need::Commands)?;
-        } else if executor.has_work() {
-            enter(Need::Files)?;
+        let need = match (executor.has_commands(), executor.has_work()) {
+            (true, _) => Some(Need::Commands),
+            (false, true) => Some(Need::Files),
+            (false, false) => None,
+        };
+        if let Some(need) = need {
+            // Where `enter` leaves, this process waits for one that uses the same store.
+            street.store.relax()?;
+            enter(need)?;
         }
         let chains = executor.execute().map_err(|failed| match failed.span {
             Some(span) => failed.failure.at(&street.source, span),

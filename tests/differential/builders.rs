@@ -100,9 +100,10 @@ impl Bench {
             .arg(&context)
             .current_dir(self.path("home"));
         let output = command.output().unwrap();
-        match output.status.success() {
-            true => Ok(tree::of_layout(&layout)),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        if output.status.success() {
+            Ok(tree::of_layout(&layout))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
     }
 

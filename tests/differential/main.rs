@@ -7,7 +7,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on fails"
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails, and variables choose what is tested"
 )]
 
 #[path = "../common/mod.rs"]

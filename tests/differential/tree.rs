@@ -47,10 +47,10 @@ impl Node {
         };
         let mut text = text.trim_end().to_owned();
         for (name, value) in &self.xattrs {
-            text.push_str(&format!(" {name}={value}"));
+            text = format!("{text} {name}={value}");
         }
         if self.mtime > 0 && self.mtime < OLD && *kind != "dir" {
-            text.push_str(&format!(" @{}", self.mtime));
+            text = format!("{text} @{}", self.mtime);
         }
         text
     }
@@ -143,7 +143,8 @@ fn xattrs(path: &Path) -> BTreeMap<String, String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 /// An OCI layout with one image whose layers are not compressed.

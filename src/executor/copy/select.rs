@@ -126,9 +126,10 @@ fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
     for component in (0..glob.depth()).filter_map(|depth| glob.component(depth)) {
         let mut next = Vec::new();
         for path in level {
-            let directory = match follows {
-                true => view.resolve(path.as_bytes(), None, Follow::All),
-                false => Ok(path),
+            let directory = if follows {
+                view.resolve(path.as_bytes(), None, Follow::All)
+            } else {
+                Ok(path)
             };
             let Ok(directory) = directory else { continue };
             match component.literal() {
