@@ -112,12 +112,18 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        let driver = if executor.has_commands() {
-            enter(Need::Commands)?
-        } else if executor.has_work() {
-            enter(Need::Files)?
-        } else {
-            RootDriver::default()
+        let need = match (executor.has_commands(), executor.has_work()) {
+            (true, _) => Some(Need::Commands),
+            (false, true) => Some(Need::Files),
+            (false, false) => None,
+        };
+        let driver = match need {
+            Some(need) => {
+                // Where `enter` leaves, this process waits for one that uses the same store.
+                street.store.relax()?;
+                enter(need)?
+            }
+            None => RootDriver::default(),
         };
         let chains = executor
             .execute(driver)

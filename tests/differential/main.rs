@@ -8,7 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
-    reason = "tests unwrap, and take switches from the environment"
+    reason = "a test that cannot go on fails, and variables choose what is tested"
 )]
 
 #[path = "../common/mod.rs"]
