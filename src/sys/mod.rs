@@ -9,6 +9,7 @@ pub mod network;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
+pub mod status;
 pub mod supervise;
 pub mod terminal;
 pub mod xattr;

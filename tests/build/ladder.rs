@@ -12,6 +12,7 @@ use crate::common::{Container, Project, Run, User};
 enum Place {
     Root,
     UserRange(User),
+    UserSingle(User),
     Chroot,
     Container(Container),
 }
@@ -24,6 +25,7 @@ impl Place {
             places.extend([Self::Root, Self::Chroot]);
         }
         places.extend(User::with_subuids().map(Self::UserRange));
+        places.extend(User::without_subuids().map(Self::UserSingle));
         places.extend(Container::docker_default().map(Self::Container));
         places
     }
@@ -33,15 +35,21 @@ impl Place {
         match self {
             Self::Root => "isolation: root",
             Self::UserRange(_) => "isolation: user namespace with subordinate ids",
+            Self::UserSingle(_) => "isolation: user namespace with one id",
             Self::Chroot | Self::Container(_) => "isolation: chroot",
         }
+    }
+
+    /// Whether a command may make any device node: in a user namespace the kernel refuses.
+    fn makes_devices(&self) -> bool {
+        matches!(self, Self::Root | Self::Chroot | Self::Container(_))
     }
 
     /// A build here.
     fn build(&self, project: &Project) -> Run {
         let run = project.build();
         match self {
-            Self::Root | Self::UserRange(_) => run,
+            Self::Root | Self::UserRange(_) | Self::UserSingle(_) => run,
             Self::Chroot => run.flag("--isolation=chroot"),
             Self::Container(container) => run.inside(container),
         }
@@ -51,14 +59,18 @@ impl Place {
 /// Builds a Dockerfile everywhere and asserts that the image is the same; one digest, if it was
 /// built at all.
 fn same_everywhere(dockerfile: &str) -> Option<String> {
+    same_at(&Place::all(), dockerfile)
+}
+
+fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
     let mut digests = Vec::new();
-    for place in Place::all() {
+    for place in places {
         let mut project = Project::with_busybox()?
             .dockerfile(dockerfile)
             .file("data", "of the context\n")
             .file("directory/one", "1")
             .file("directory/two", "2");
-        if let Place::UserRange(user) = &place {
+        if let Place::UserRange(user) | Place::UserSingle(user) = place {
             project = project.owned_by(user.clone());
         }
         fs::write(project.path("secret"), "hush").unwrap();
@@ -82,9 +94,23 @@ fn owners_modes_and_special_files_are_the_same_on_every_rung() {
         r"
         FROM busybox
         RUN echo x > /a && chown 1000:2000 /a && chmod 4751 /a && mkdir -m 1777 /t && mkfifo -m 620 /p
-        RUN mknod /null c 1 3 && mknod /disk b 8 1 && chown 5:6 /p && ln -s a /l && chown -h 7:8 /l
+        RUN chown 5:6 /t && ln -s a /l && stat -c %u:%g:%a /a /t > /seen
         RUN mkdir -p /deep/er && chown -R 1000 /deep && touch /deep/er/f && chmod 600 /a
         RUN chmod 600 /a && touch -d @5 /t
+        ",
+    );
+}
+
+#[test]
+fn devices_are_the_same_wherever_commands_can_make_them() {
+    let mut places = Place::all();
+    places.retain(Place::makes_devices);
+    same_at(
+        &places,
+        r"
+        FROM busybox
+        RUN mknod /null c 1 3 && mknod /disk b 8 1 && mkfifo /p && chown 5:6 /p /disk
+        RUN ln -s a /l && chown -h 7:8 /l && chmod 600 /null && rm /p && mknod /p c 5 1
         ",
     );
 }
@@ -168,6 +194,15 @@ fn proc_is_alive_on_every_rung() {
         RUN grep ^Name: /proc/self/status > /names && grep ^Uid: /proc/$$/status >> /names
         RUN echo 300 > /proc/self/oom_score_adj && cat /proc/self/oom_score_adj > /score
         RUN test ! -r /proc/kcore || test ! -s /proc/kcore
+        ",
+    );
+    // With one id the kernel's own files tell it.
+    let mut places = Place::all();
+    places.retain(|place| !matches!(place, Place::UserSingle(_)));
+    same_at(
+        &places,
+        r"
+        FROM busybox
         USER user
         RUN grep ^Uid: /proc/self/status > /tmp/uid && readlink /proc/self/exe >> /tmp/uid
         ",

@@ -45,7 +45,8 @@ pub(super) fn run(mut init: Init<'_>) -> ! {
         }
     };
     if let Some(listener) = listener {
-        let exit = supervise(command, &listener);
+        let identity = (init.identity.uid, init.identity.gid);
+        let exit = supervise(command, &listener, identity);
         exit_now(i32::from(
             message::send(control, &Report::Exited(exit)).is_err(),
         ))
@@ -80,11 +81,11 @@ fn begin(init: &mut Init<'_>) -> Result<(Pid, Option<OwnedFd>), SandboxError> {
         source: error.into(),
     })? {
         Fork::Child => {
-            let spec = init.spec;
+            let (spec, identity) = (init.spec, init.identity);
             let mut confine = || {
                 command::filter(spec)?;
                 if has_single_id {
-                    note_owners(&theirs)?;
+                    note_owners(&theirs, identity)?;
                 }
                 Ok(())
             };
@@ -105,8 +106,8 @@ fn begin(init: &mut Init<'_>) -> Result<(Pid, Option<OwnedFd>), SandboxError> {
 }
 
 /// Has this process's changes of owners noted by PID 1.
-fn note_owners(listener_to: &UnixStream) -> Result<(), SandboxError> {
-    let filter = seccomp::single_id_filter();
+fn note_owners(listener_to: &UnixStream, identity: &Identity) -> Result<(), SandboxError> {
+    let filter = seccomp::single_id_filter((identity.uid, identity.gid) == (0, 0));
     let listener = sys::supervise::install_with_listener(&filter);
     let listener = listener.map_err(|error| SandboxError::Filter {
         source: error.into(),
@@ -129,7 +130,7 @@ fn guard(init: &Init<'_>) -> Result<(), SandboxError> {
 }
 
 /// Answers calls and waits for every child until the command itself ends.
-fn supervise(command: Pid, listener: &OwnedFd) -> Exit {
+fn supervise(command: Pid, listener: &OwnedFd, identity: (u32, u32)) -> Exit {
     let Ok(pidfd) = rustix::process::pidfd_open(command, PidfdFlags::empty()) else {
         return reap(command);
     };
@@ -144,7 +145,7 @@ fn supervise(command: Pid, listener: &OwnedFd) -> Exit {
         }
         let events = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
         if events(&fds[1]).contains(PollFlags::POLLIN) && events(&fds[0]).is_empty() {
-            owners::serve(listener.as_fd());
+            owners::serve(listener.as_fd(), identity);
         } else if !events(&fds[0]).is_empty() || !events(&fds[1]).is_empty() {
             return reap(command);
         }

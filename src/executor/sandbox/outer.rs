@@ -28,6 +28,10 @@ use crate::sys::{self, process::Fork};
 /// The out-of-memory score of a sandbox: when memory is short, a step dies before the builder.
 const OUT_OF_MEMORY_SCORE: &str = "500";
 
+/// apt insists on becoming its own user, and checks that it has; with one id it stays root.
+const APT_TARGET: &str = "/etc/apt/apt.conf.d/00builder-one-id";
+const APT_TEXT: &str = "APT::Sandbox::User \"root\";\n";
+
 /// Serves one job that comes over standard input.
 pub(super) fn main() -> ExitCode {
     let Ok(control) = take_control() else {
@@ -245,10 +249,14 @@ fn generate(job: &Job, files: &Files, points: &mut MountPoints<'_>) -> Result<()
         gid: 0,
     };
     let hosts = files::hosts(&job.spec.hostname, &job.spec.hosts);
-    for (target, name, text) in [
+    let mut generated = vec![
         ("/etc/hosts", "hosts", hosts.as_str()),
         ("/etc/resolv.conf", "resolv.conf", job.resolv_conf.as_str()),
-    ] {
+    ];
+    if rootfs::has_single_id() && points.exists("/etc/apt/apt.conf.d") {
+        generated.push((APT_TARGET, "apt", APT_TEXT));
+    }
+    for (target, name, text) in generated {
         let mount = files.mount_file(name, text.as_bytes(), readable)?;
         mounts::place(points, target, &mount, PointKind::File)?;
     }

@@ -90,6 +90,12 @@ pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
         | SandboxError::MakePrivate { .. }
         | SandboxError::NewFileSystem { .. }
         | SandboxError::PivotRoot { .. } => in_container().to_vec(),
+        SandboxError::Device { .. } => vec![
+            "put the store on a volume that is not mounted `nodev`, and leave the container CAP_MKNOD".to_owned(),
+        ],
+        SandboxError::Filter { .. } => vec![
+            "use a seccomp profile that allows seccomp(2), as Docker's default one does".to_owned(),
+        ],
         SandboxError::Overlay { .. } => vec![
             "put the store on ext4, xfs, btrfs or tmpfs with --root DIR; overlayfs needs Linux 5.12".to_owned(),
             "in a container, put the store on a volume: an overlay cannot be stacked on an overlay's own upper".to_owned(),

@@ -123,13 +123,24 @@ impl Asked {
     };
 }
 
-/// The numbers of calls that change owners, in the native ABI; [`NONE`] if it lacks them.
+/// The numbers of calls that change or tell owners, in the native ABI; [`NONE`] if it lacks them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owning {
     pub(super) chown: u32,
     pub(super) fchown: u32,
     pub(super) lchown: u32,
     pub(super) fchownat: u32,
+    pub(super) stat: u32,
+    pub(super) fstat: u32,
+    pub(super) lstat: u32,
+    pub(super) newfstatat: u32,
+    pub(super) statx: u32,
+    /// getuid, geteuid
+    pub(super) users: [u32; 2],
+    /// getgid, getegid
+    pub(super) groups: [u32; 2],
+    /// getresuid, getresgid
+    pub(super) all: [u32; 2],
 }
 
 impl Owning {
@@ -140,6 +151,14 @@ impl Owning {
         fchown: 93,
         lchown: 94,
         fchownat: 260,
+        stat: 4,
+        fstat: 5,
+        lstat: 6,
+        newfstatat: 262,
+        statx: 332,
+        users: [102, 107],
+        groups: [104, 108],
+        all: [118, 120],
     };
     /// The numbers of this processor.
     #[cfg(target_arch = "aarch64")]
@@ -148,7 +167,29 @@ impl Owning {
         fchown: 55,
         lchown: NONE,
         fchownat: 54,
+        stat: NONE,
+        fstat: 80,
+        lstat: NONE,
+        newfstatat: 79,
+        statx: 291,
+        users: [174, 175],
+        groups: [176, 177],
+        all: [148, 150],
     };
+
+    fn files(self) -> [u32; 9] {
+        [
+            self.chown,
+            self.fchown,
+            self.lchown,
+            self.fchownat,
+            self.stat,
+            self.fstat,
+            self.lstat,
+            self.newfstatat,
+            self.statx,
+        ]
+    }
 }
 
 /// setuid, setgid, setreuid, setregid, setgroups, setresuid, setresgid, setfsuid, setfsgid.
@@ -158,13 +199,18 @@ const IDENTITY: [u32; 9] = [105, 106, 113, 114, 116, 117, 119, 122, 123];
 #[cfg(target_arch = "aarch64")]
 const IDENTITY: [u32; 9] = [146, 144, 145, 143, 159, 147, 149, 151, 152];
 
-/// Compiles the filter for a single id: changes of owners are asked about, changes of the process's
-/// own identity succeed without effect.
-pub(super) fn single_id_filter() -> Vec<Instruction> {
+/// Compiles the filter for a single id: the owners of files are asked about, changes of the
+/// process's own identity succeed without effect; that identity is asked about, too, if it is not
+/// root's.
+pub(super) fn single_id_filter(is_root: bool) -> Vec<Instruction> {
     let here = Owning::HERE;
-    let owning = [here.chown, here.fchown, here.lchown, here.fchownat];
     let mut known: BTreeMap<u32, Verdict> = BTreeMap::new();
-    known.extend(owning.map(|number| (number, Verdict::Ask)));
+    known.extend(here.files().map(|number| (number, Verdict::Ask)));
+    if !is_root {
+        for numbers in [here.users, here.groups, here.all] {
+            known.extend(numbers.map(|number| (number, Verdict::Ask)));
+        }
+    }
     known.extend(IDENTITY.map(|number| (number, Verdict::Errno(0))));
     known.remove(&NONE);
     let mut starts = BTreeMap::from([(0, Verdict::Allow)]);

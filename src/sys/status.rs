@@ -1,0 +1,48 @@
+//! The state of a file as the kernel writes it for stat(2) and statx(2), with another owner.
+
+#![expect(
+    unsafe_code,
+    reason = "this is the room of system calls that no crate wraps"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// The bytes of a `struct stat` of an open file, owned by `owner`. (The C libraries have the
+/// kernel's layout on the 64-bit processors that this program runs on.)
+pub fn stat(file: impl AsFd, owner: (u32, u32)) -> io::Result<Vec<u8>> {
+    // SAFETY: all-zero bytes are a valid stat: it is integers only.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and `status` is a stat to be written.
+    let code = unsafe { libc::fstat(file.as_fd().as_raw_fd(), &raw mut status) };
+    super::process::check(i64::from(code))?;
+    (status.st_uid, status.st_gid) = owner;
+    Ok(bytes_of(&status))
+}
+
+/// The bytes of a `struct statx` of an open file, owned by `owner`; `mask` is the caller's.
+pub fn statx(file: impl AsFd, mask: u32, owner: (u32, u32)) -> io::Result<Vec<u8>> {
+    // SAFETY: all-zero bytes are a valid statx: it is integers only.
+    let mut status: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, the path is an empty literal, `status` is to be written.
+    let code = unsafe {
+        libc::statx(
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            mask,
+            &raw mut status,
+        )
+    };
+    super::process::check(i64::from(code))?;
+    (status.stx_uid, status.stx_gid) = owner;
+    Ok(bytes_of(&status))
+}
+
+/// The bytes of a structure of the kernel's.
+fn bytes_of<T: Copy>(value: &T) -> Vec<u8> {
+    let start = (&raw const *value).cast::<u8>();
+    // SAFETY: `value` is a structure of integers without invalid bytes: it was made of zeroed
+    // memory, which its padding is, too, and lives during the copy.
+    unsafe { std::slice::from_raw_parts(start, size_of::<T>()) }.to_vec()
+}
