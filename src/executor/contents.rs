@@ -21,7 +21,7 @@ use crate::layer::{
     Ownership, Written,
 };
 use crate::rooted::Root;
-use crate::tree::{Entry, Tree, TreePath, View};
+use crate::tree::{Entry, OWNER_NOTE, Tree, TreePath, View, owner_note};
 
 /// A plain tar: what [`write_both`] sends from one thread to the other.
 pub(crate) const PLAIN: Encoding = Encoding::usual(Compression::Uncompressed);
@@ -94,6 +94,26 @@ impl Executor<'_> {
         store.add_blob_form(&diff_id, form)?;
         Ok((diff_id, written.size))
     }
+}
+
+/// Marks an empty directory as one whose owners are noted, if that is so here: by a note of its own.
+pub(crate) fn mark_owners(directory: &Path) -> io::Result<()> {
+    if has_single_id() {
+        let note = owner_note((0, 0));
+        rustix::fs::setxattr(
+            directory,
+            OWNER_NOTE,
+            &note,
+            rustix::fs::XattrFlags::empty(),
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether a directory's owners are real, or noted, as they are here.
+pub(crate) fn fits_owners(directory: &Path) -> bool {
+    let is_marked = rustix::fs::getxattr(directory, OWNER_NOTE, &mut [0_u8; 64][..]).is_ok();
+    is_marked == has_single_id()
 }
 
 /// The name of an encoder, as blob forms state it: `gzip-6-v1`.

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain::Chain;
-use super::contents::{PLAIN, Tee, encoder_name, lower_options, write_directory};
+use super::contents::{
+    PLAIN, Tee, encoder_name, fits_owners, lower_options, mark_owners, write_directory,
+};
 use super::error::ExecuteError;
 use super::supplies::Supplies;
-use crate::cache::store::{Hashing, Patience};
+use crate::cache::store::{DirDraft, Hashing, Patience};
 use crate::cache::{BlobForm, Material, Store};
 use crate::digest::DiffId;
 use crate::event::{Activity, Outcome, Reporter};
@@ -25,6 +27,8 @@ pub(crate) struct Faces<'a> {
     reporter: &'a Reporter,
     /// Indexes in memory, and one lock a layer so that no two threads make the same face.
     known: Mutex<BTreeMap<DiffId, Arc<Known>>>,
+    /// Directories for this build alone.
+    own: Mutex<BTreeMap<DiffId, DirDraft>>,
 }
 
 #[derive(Default)]
@@ -52,6 +56,7 @@ impl<'a> Faces<'a> {
             supplies,
             reporter,
             known: Mutex::default(),
+            own: Mutex::default(),
         }
     }
 
@@ -111,7 +116,7 @@ impl<'a> Faces<'a> {
                 continue;
             }
             let diff_id = cell.diff_id().map_err(|_| ExecuteError::Cancelled)?;
-            let directory = if let Some(directory) = self.store.layer(&diff_id).dir {
+            let directory = if let Some(directory) = self.directory(diff_id) {
                 directory
             } else {
                 let below = self.view_below(chain, lowers.len())?;
@@ -135,7 +140,7 @@ impl<'a> Faces<'a> {
     ) -> Result<PathBuf, Failure> {
         let known = self.known(diff_id);
         let _making = known.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(directory) = self.store.layer(&diff_id).dir {
+        if let Some(directory) = self.directory(diff_id) {
             return Ok(directory);
         }
         // Other builders unpack the same layers: one does it, the others find it.
@@ -143,11 +148,11 @@ impl<'a> Faces<'a> {
         let _claim = self
             .store
             .claim(&right.key(), "unpack a layer", |_| Patience::Wait)?;
-        if let Some(directory) = self.store.layer(&diff_id).dir {
+        if let Some(directory) = self.directory(diff_id) {
             return Ok(directory);
         }
-        let draft = self.store.draft_dir()?;
-        let tar = self.open_tar(diff_id)?;
+        let draft = self.draft()?;
+        let tar = self.any_tar(diff_id)?;
         layer::apply(tar, draft.fs(), &lower_options(below, lowers)).map_err(|source| {
             ExecuteError::Layer {
                 action: "unpack",
@@ -155,7 +160,35 @@ impl<'a> Faces<'a> {
                 source,
             }
         })?;
-        Ok(self.store.keep_dir(&diff_id, draft)?)
+        if self.store.layer(&diff_id).dir.is_none() {
+            return Ok(self.store.keep_dir(&diff_id, draft)?);
+        }
+        // The one that is there has owners of another kind: this one is for this build.
+        let directory = draft.fs().to_owned();
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.insert(diff_id, draft);
+        Ok(directory)
+    }
+
+    /// A directory to fill that is told from those with owners of another kind.
+    pub(crate) fn draft(&self) -> Result<DirDraft, ExecuteError> {
+        let draft = self.store.draft_dir()?;
+        mark_owners(draft.fs()).map_err(|source| ExecuteError::MountFiles {
+            path: draft.fs().to_owned(),
+            source,
+        })?;
+        Ok(draft)
+    }
+
+    /// The directory of a layer, if there is one whose owners are real or noted as they are here: a
+    /// user who was given subordinate ids later has both kinds.
+    fn directory(&self, diff_id: DiffId) -> Option<PathBuf> {
+        let kept = self.store.layer(&diff_id).dir;
+        if let Some(directory) = kept.filter(|directory| fits_owners(directory)) {
+            return Some(directory);
+        }
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.get(&diff_id).map(|draft| draft.fs().to_owned())
     }
 
     /// Fetches a layer that the store lacks, and indexes it on the way.

@@ -334,7 +334,7 @@ impl Executor<'_> {
             return Ok(record.diff_id);
         }
         let contents = FilesOf(Arc::clone(&files));
-        let draft = self.input.store.draft_dir()?;
+        let draft = self.faces.draft()?;
         let written = write_both(tree.entries(), &contents, draft.fs()).map_err(|source| {
             ExecuteError::Snapshot {
                 name: format!("context {name}"),

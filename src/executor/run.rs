@@ -58,7 +58,7 @@ impl Executor<'_> {
     ) -> Result<Made, Failure> {
         let lowers = self.faces.lowers(base)?;
         let mounts = Mounts::lay_out(self, run)?;
-        let draft = self.input.store.draft_dir()?;
+        let draft = self.faces.draft()?;
         let spec = self.spec(run, &mounts, lowers.clone(), &draft)?;
         let maker = self.run_command(run, &spec, activity)?;
         drop(mounts);

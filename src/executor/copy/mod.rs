@@ -170,14 +170,7 @@ impl Executor<'_> {
         sources: &Sources,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        let Layout {
-            mut entries,
-            origins,
-        } = layout;
-        // A directory on the way has the time of the base, which may be later than the epoch.
-        for entry in &mut entries {
-            entry.mtime = entry.mtime.min(step.epoch.0);
-        }
+        let Layout { entries, origins } = layout.clamped(step.epoch);
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
         let material = key::placed_content(&tree);
         if let Some(record) = self.content_hit(step, &material) {
@@ -196,7 +189,7 @@ impl Executor<'_> {
             })?;
             return Ok(Made::Layer { diff_id, size });
         }
-        let draft = self.input.store.draft_dir()?;
+        let draft = self.faces.draft()?;
         let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
         let diff_id = written.diff_id;
         self.faces.keep_tree(diff_id, written.tree)?;

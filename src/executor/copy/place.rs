@@ -30,6 +30,16 @@ pub(crate) struct Layout {
     pub(crate) origins: Vec<Option<Origin>>,
 }
 
+impl Layout {
+    /// The same with no time after the epoch: a directory on the way has the time of the base.
+    pub(crate) fn clamped(mut self, epoch: Epoch) -> Self {
+        for entry in &mut self.entries {
+            entry.mtime = entry.mtime.min(epoch.0);
+        }
+        self
+    }
+}
+
 /// Where files go and what they become.
 #[derive(Debug)]
 pub(crate) struct Destination<'a> {

@@ -278,14 +278,17 @@ fn wait_for(process: Pid) -> Result<Option<Exit>, SandboxError> {
 /// parent dies is found in the next round.
 fn kill_descendants() {
     loop {
+        // In most cases nobody is left, and nobody has to be looked for.
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(None) => (),
+            Err(_) => return,
+        }
         for process in supervisor::descendants() {
             if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
                 let _ = rustix::process::kill_process(process, Signal::KILL);
             }
         }
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => (),
-            Err(_) => return,
-        }
+        let _ = rustix::process::wait(WaitOptions::empty());
     }
 }

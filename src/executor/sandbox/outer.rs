@@ -93,10 +93,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
         writable: Some((&upper, &work)),
     })?;
     attach(&root, &upper, "/")?;
-    let identity = user::resolve(&root, &spec.user)?;
-    if rootfs::has_single_id() && (identity.uid, identity.gid) != (0, 0) {
-        message::send(control, &Report::Maker(identity.uid, identity.gid))?;
-    }
+    let identity = identify(&root, spec, control)?;
 
     // Its devices, kernel file systems, generated files and the step's own mounts, by descriptor.
     let files = Files::new(&spec.work)?;
@@ -137,6 +134,19 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     points.clean_up().map_err(|errno| SandboxError::CleanUp {
         source: errno.into(),
     })
+}
+
+/// Finds out who the command runs as; tells the builder where that does not show.
+fn identify(
+    root: &OwnedFd,
+    spec: &SandboxSpec,
+    control: &UnixStream,
+) -> Result<user::Identity, SandboxError> {
+    let identity = user::resolve(root, &spec.user)?;
+    if rootfs::has_single_id() && (identity.uid, identity.gid) != (0, 0) {
+        message::send(control, &Report::Maker(identity.uid, identity.gid))?;
+    }
+    Ok(identity)
 }
 
 /// Takes all mounts of the sandbox off, its root too. In a user namespace the first root of a

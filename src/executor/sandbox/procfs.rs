@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Files of a process that it may read.
@@ -200,16 +200,19 @@ fn is_number(name: &str) -> bool {
     !name.is_empty() && name.len() <= 10 && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// The one empty file: all others are names of it, since inodes are what files cost.
+const EMPTY: &str = "version";
+
 /// Fills the directory that stands for /proc.
 pub(super) fn fill(proc: BorrowedFd<'_>) -> Result<(), Errno> {
-    for name in OF_MACHINE {
-        empty_file(proc, name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    drop(rustix::fs::openat(proc, EMPTY, flags, Mode::from(0o444))?);
+    for name in OF_MACHINE.into_iter().filter(|name| *name != EMPTY) {
+        empty_file(proc, (proc, name))?;
     }
     rustix::fs::symlinkat("self/mounts", proc, "mounts")?;
     rustix::fs::symlinkat("self/net", proc, "net")?;
-    for name in ["sys", "tty"] {
-        rustix::fs::mkdirat(proc, name, Mode::from(0o555))?;
-    }
+    rustix::fs::mkdirat(proc, "sys", Mode::from(0o555))?;
     fill_process(proc, "self")?;
     rustix::fs::symlinkat("self", proc, "thread-self")
 }
@@ -220,20 +223,23 @@ pub(super) fn fill_process(proc: BorrowedFd<'_>, name: &str) -> Result<(), Errno
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let process = rustix::fs::openat(proc, name, flags, Mode::empty())?;
     for name in OF_PROCESS.iter().chain(&["cwd", "exe", "root"]) {
-        empty_file(process.as_fd(), name)?;
+        empty_file(proc, (process.as_fd(), name))?;
     }
-    for name in ["fd", "fdinfo", "net", "task"] {
+    for name in ["fd", "net", "task"] {
         rustix::fs::mkdirat(&process, name, Mode::from(0o555))?;
     }
     for number in ["fd/0", "fd/1", "fd/2"] {
-        empty_file(process.as_fd(), number)?;
+        empty_file(proc, (process.as_fd(), number))?;
     }
     Ok(())
 }
 
-fn empty_file(directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, name, flags, Mode::from(0o444)).map(drop)
+/// Gives the empty file one more name.
+fn empty_file(
+    proc: BorrowedFd<'_>,
+    (directory, name): (BorrowedFd<'_>, &str),
+) -> Result<(), Errno> {
+    rustix::fs::linkat(proc, EMPTY, directory, name, AtFlags::empty())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub enum Rung {
     Root,
     /// A user with a range of subordinate ids: the same in a user namespace.
     UserRange,
-    /// A user with one id: ownership is recorded, not applied.
+    /// A user with one id: owners are noted, not enforced.
     UserSingle,
     /// Root in a default container: private root directory and chroot.
     Chroot,

@@ -464,3 +464,58 @@ proptest! {
         prop_assert_eq!(kinds(&stack.commit().0), [""; 0]);
     }
 }
+
+#[test]
+fn two_listings_of_a_root_tell_what_a_step_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for name in ["kept", "same", "changed", "gone"] {
+        std::fs::write(path(name), "old").unwrap();
+    }
+    std::fs::create_dir(path("hidden")).unwrap();
+    std::fs::write(path("hidden/file"), "old").unwrap();
+    // What is there is what the layer below has, times cut off.
+    let (nothing, epoch) = (View::new(), Epoch(i64::MAX));
+    let all = changes(directory.path(), &Listing::default(), &nothing, epoch);
+    let (frozen, before) = all.unwrap();
+    let written = frozen.write(None, std::io::sink()).unwrap();
+    let below = View::merge(&[Arc::new(written.tree)]);
+    before.settle();
+
+    let time = std::fs::metadata(path("same")).unwrap().modified().unwrap();
+    std::fs::write(path("same"), "old").unwrap();
+    let same = std::fs::File::options()
+        .write(true)
+        .open(path("same"))
+        .unwrap();
+    same.set_modified(time).unwrap();
+    std::fs::write(path("changed"), "new").unwrap();
+    std::fs::remove_file(path("gone")).unwrap();
+    std::fs::remove_dir_all(path("hidden")).unwrap();
+    std::fs::write(path("made"), "").unwrap();
+    std::fs::hard_link(path("made"), path("twin")).unwrap();
+    let (frozen, after) = changes(directory.path(), &before, &below, epoch).unwrap();
+    let found: Vec<String> = frozen
+        .entries()
+        .iter()
+        .map(|entry| match &entry.kind {
+            Kind::Whiteout => format!("{} deleted", entry.path),
+            Kind::Hardlink { target } => format!("{} link to {target}", entry.path),
+            _ => format!("{} made", entry.path),
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "/changed made",
+            "/gone deleted",
+            "/hidden deleted",
+            "/made made",
+            "/twin link to /made"
+        ]
+    );
+    // The listing after a step is the one before the next.
+    after.settle();
+    let (frozen, _) = changes(directory.path(), &after, &below, epoch).unwrap();
+    assert_eq!(frozen.entries(), []);
+}
