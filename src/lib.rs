@@ -43,3 +43,7 @@ pub mod executor;
 pub mod export;
 pub mod pipeline;
 pub mod planner;
+
+// No room: for unit tests only.
+#[cfg(test)]
+mod testing;

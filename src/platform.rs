@@ -80,12 +80,12 @@ impl Platform {
                 }),
             ),
             other => {
-                self.architecture = other.to_owned();
+                other.clone_into(&mut self.architecture);
                 self.variant = variant;
                 return self;
             }
         };
-        self.architecture = architecture.to_owned();
+        architecture.clone_into(&mut self.architecture);
         self.variant = variant;
         self
     }
@@ -111,7 +111,7 @@ impl FromStr for Platform {
             text: text.to_owned(),
         };
         let valid = |part: &&str| {
-            !part.is_empty()
+            part.chars().any(|c| c != '.')
                 && part
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
@@ -120,7 +120,7 @@ impl FromStr for Platform {
             return Ok(host());
         }
         let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(|part| valid(part)) {
+        if !parts.iter().all(valid) {
             return Err(error());
         }
         match parts.as_slice() {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::{CliError, Environment};
 use crate::event::Reporter;
-use crate::executor::sandbox::{RootDriver, Rung};
 use crate::executor::sandbox::rung::{self, Again, Ladder};
+use crate::executor::sandbox::{RootDriver, Rung};
 use crate::failure::Failure;
 use crate::pipeline::Need;
 use crate::sys::signal;

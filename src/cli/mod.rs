@@ -19,7 +19,6 @@ mod interrupt;
 mod isolation;
 mod run;
 mod screen;
-mod street;
 
 pub use environment::Environment;
 pub use error::{CliError, Stop};

@@ -5,11 +5,12 @@ use std::process;
 
 use super::args::values::CallMethod;
 use super::args::{Args, Verb};
-use super::{CliError, Environment, Stop, commands, request, screen, street};
+use super::{CliError, Environment, Stop, commands, request, screen};
 use crate::event::Reporter;
 use crate::executor::sandbox::Cancel;
 use crate::failure::ExitCode;
 use crate::pipeline::request::BuildRequest;
+use crate::pipeline::{self, Enter};
 use crate::ui::render;
 
 /// Runs one command. Nothing was done before: no thread, no file, no terminal was touched.
@@ -40,18 +41,17 @@ fn dispatch(args: &Args, environment: &Environment) -> Result<ExitCode, Stop> {
     let to_write = || commands::store::open(&root()?);
     match &args.verb {
         Verb::Build(args) if request::call(args).method != CallMethod::Build => {
-            commands::call((args, global), environment, street::answer)
+            commands::call((args, global), environment, pipeline::answer)
         }
         Verb::Build(args) => {
             let cancel = Cancel::new().map_err(CliError::Pipe)?;
             let stop = cancel.clone();
-            let street =
-                |request: &BuildRequest, reporter: &Reporter, enter: &street::Enter<'_>| {
-                    street::build(request, reporter, &cancel, enter)
-                };
+            let street = |request: &BuildRequest, reporter: &Reporter, enter: &Enter<'_>| {
+                pipeline::build(request, reporter, &cancel, enter)
+            };
             commands::build((args, global), environment, move || stop.cancel(), street)
         }
-        Verb::Plan(args) => commands::plan((args, global), environment, street::plan),
+        Verb::Plan(args) => commands::plan((args, global), environment, pipeline::plan),
         Verb::Pull(args) => commands::pull((args, global), environment, &root()?),
         Verb::Push(args) => commands::push((args, global), environment, &root()?),
         Verb::Login(args) => commands::login(args, environment),

@@ -5,10 +5,16 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Executor;
+use super::error::ExecuteError;
 use super::sandbox::{has_single_id, in_user_namespace};
 use super::supplies::Files;
+use crate::cache::BlobForm;
+use crate::cache::store::{BlobWriter, Hashing};
 use crate::clock::Epoch;
 use crate::context::archive::Format;
+use crate::digest::DiffId;
+use crate::failure::Failure;
 use crate::image::Compression;
 use crate::layer::{
     self, ApplyOptions, CODEC_VERSION, Contents, Encoding, LayerError, Limits, OverlayXattr,
@@ -28,7 +34,7 @@ pub(crate) struct FilesOf(pub(crate) Arc<dyn Files>);
 
 impl Contents for FilesOf {
     fn open(&self, _index: usize, path: &TreePath) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(self.0.open(path)?)
+        self.0.open(path)
     }
 }
 
@@ -64,11 +70,42 @@ pub(crate) fn lower_options<'a>(
     }
 }
 
+impl Executor<'_> {
+    /// Has a layer written into the store as the blob that the image will have, and keeps its index:
+    /// its digest and the bytes of its tar.
+    pub(crate) fn write_blob(
+        &self,
+        write: impl FnOnce(Encoding, &mut BlobWriter) -> Result<Written, ExecuteError>,
+    ) -> Result<(DiffId, u64), Failure> {
+        let encoding = self.input.options.encoding.unwrap_or(PLAIN);
+        let store = self.input.store;
+        let mut writer = store.blob_writer(Hashing::ByCaller)?;
+        let written = write(encoding, &mut writer)?;
+        let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
+        let (digest, size) = writer.commit(blob)?;
+        let diff_id = written.diff_id;
+        self.faces.keep_tree(diff_id, written.tree)?;
+        let form = BlobForm {
+            compression: encoding.compression,
+            digest,
+            size,
+            made_by: Some(encoder_name(encoding)),
+        };
+        store.add_blob_form(&diff_id, form)?;
+        Ok((diff_id, written.size))
+    }
+}
+
 /// Marks an empty directory as one whose owners are noted, if that is so here: by a note of its own.
 pub(crate) fn mark_owners(directory: &Path) -> io::Result<()> {
     if has_single_id() {
         let note = owner_note((0, 0));
-        rustix::fs::setxattr(directory, OWNER_NOTE, &note, rustix::fs::XattrFlags::empty())?;
+        rustix::fs::setxattr(
+            directory,
+            OWNER_NOTE,
+            &note,
+            rustix::fs::XattrFlags::empty(),
+        )?;
     }
     Ok(())
 }
@@ -125,23 +162,17 @@ pub(crate) fn write_directory(
 
 /// Opens an archive as a plain tar; `None` if it is none (a compressed file that is no tar is
 /// just a file).
-pub(crate) fn open_archive<'a>(
-    bytes: impl Read + Send + 'a,
-) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
-    let Ok(mut plain) = layer::decompress(bytes) else {
-        return Ok(None);
-    };
+pub(crate) fn open_archive<'a>(bytes: impl Read + Send + 'a) -> Option<Box<dyn Read + Send + 'a>> {
+    let mut plain = layer::decompress(bytes).ok()?;
     let mut header = Vec::with_capacity(512);
     // Damaged compressed data is no archive either: it is copied as it is.
-    if (&mut plain).take(512).read_to_end(&mut header).is_err() {
-        return Ok(None);
-    }
+    (&mut plain).take(512).read_to_end(&mut header).ok()?;
     // A tar without any entry is no archive to BuildKit.
     let is_empty = header.iter().all(|byte| *byte == 0);
     if is_empty || Format::detect(&header) != Some(Format::Tar) {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(Box::new(io::Cursor::new(header).chain(plain))))
+    Some(Box::new(io::Cursor::new(header).chain(plain)))
 }
 
 /// A reader whose bytes also go to a writer.

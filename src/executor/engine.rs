@@ -72,7 +72,7 @@ impl<'a> Executor<'a> {
     }
 
     /// Whether a step makes no layer of its own.
-    fn is_given(&self, step: &Step) -> bool {
+    fn is_given(step: &Step) -> bool {
         matches!(step.op, Op::Scratch | Op::Image(_))
     }
 
@@ -183,7 +183,7 @@ impl<'a> Executor<'a> {
         let base = self.base_of(step);
         match self.perform(step, &base) {
             Ok(chain) => {
-                if !self.is_given(step) && self.is_in_target(step.id) {
+                if !Self::is_given(step) && self.is_in_target(step.id) {
                     self.encoders.submit(chain.clone());
                 }
                 // A step is performed once, so its output is never set before.

@@ -16,7 +16,7 @@ use crate::tree::{DecodeError, OwnerError, ResolveError};
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
     /// The command of a RUN failed. The words are BuildKit's; scripts match them.
-    #[error("process \"{command}\" did not complete successfully: {}", exit_text(.exit))]
+    #[error("process \"{command}\" did not complete successfully: {}", exit_text(*.exit))]
     Run {
         /// The command line, words separated by blanks.
         command: String,
@@ -152,7 +152,7 @@ pub enum ExecuteError {
     },
 }
 
-fn exit_text(exit: &Exit) -> String {
+fn exit_text(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code: {code}"),
         // What a shell reports, and what BuildKit prints.

@@ -109,7 +109,6 @@ impl<'a> Faces<'a> {
 
     /// The directories of a chain, top first: overlay's lowers.
     pub(crate) fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, Failure> {
-        let mut below = View::new();
         let mut lowers: Vec<PathBuf> = Vec::with_capacity(chain.cells().len());
         for cell in chain.cells() {
             if let Some(frozen) = cell.frozen() {
@@ -117,16 +116,14 @@ impl<'a> Faces<'a> {
                 continue;
             }
             let diff_id = cell.diff_id().map_err(|_| ExecuteError::Cancelled)?;
-            let directory = match self.directory(diff_id) {
-                Some(directory) => directory,
-                None => {
-                    below = self.view_below(chain, lowers.len())?;
-                    self.unpack(diff_id, &below, &lowers)?
-                }
+            let directory = if let Some(directory) = self.directory(diff_id) {
+                directory
+            } else {
+                let below = self.view_below(chain, lowers.len())?;
+                self.unpack(diff_id, &below, &lowers)?
             };
             lowers.insert(0, directory);
         }
-        drop(below);
         Ok(lowers)
     }
 
@@ -240,7 +237,7 @@ impl<'a> Faces<'a> {
         // The end of the stream is where its digest is checked.
         io::copy(&mut copied, &mut io::sink()).map_err(read)?;
         drop(copied);
-        self.check(diff_id, indexed.diff_id)?;
+        check(diff_id, indexed.diff_id)?;
         writer.commit(Some((stream.form.digest, stream.form.size)))?;
         self.store.add_blob_form(&diff_id, stream.form)?;
         activity.finish(Outcome::Done);
@@ -275,7 +272,7 @@ impl<'a> Faces<'a> {
             .ok_or(ExecuteError::Missing { diff_id })?;
         let blob = self.store.open_blob(&form.digest, form.size)?;
         let failed = |source| ExecuteError::Fetch { diff_id, source };
-        Ok(layer::decompress(blob).map_err(failed)?)
+        layer::decompress(blob).map_err(|source| failed(source).into())
     }
 
     /// A blob of the layer in the wanted encoding; made if the store has none. A layer that is
@@ -289,15 +286,7 @@ impl<'a> Faces<'a> {
         if let Some(form) = faces.blobs.iter().find(wanted) {
             return Ok(form.clone());
         }
-        Ok(self.encode(diff_id, faces.dir, encoding)?)
-    }
-
-    /// A layer must be what its diff id says.
-    fn check(&self, expected: DiffId, found: DiffId) -> Result<(), ExecuteError> {
-        if expected == found {
-            return Ok(());
-        }
-        Err(ExecuteError::WrongLayer { expected, found })
+        self.encode(diff_id, faces.dir, encoding)
     }
 
     /// Brings the blob of a layer into the store if it is not there; its index if it was fetched.
@@ -330,23 +319,17 @@ impl<'a> Faces<'a> {
         // A directory gives the tar of our own writer only: of what came from elsewhere there is
         // always a blob.
         let directory = directory.filter(|_| self.store.layer(&diff_id).blobs.is_empty());
-        let (found, blob) = match directory {
-            Some(directory) => {
-                let tree = self.tree(diff_id)?;
-                let written = write_directory(&directory, &tree, encoding, &mut writer);
-                written
-                    .map(|written| (written.diff_id, written.blob))
-                    .map_err(failed)?
-            }
-            None => {
-                let tar = self.open_tar(diff_id)?;
-                let written = layer::encode_tar(tar, encoding, &mut writer);
-                written
-                    .map(|written| (written.diff_id, written.blob))
-                    .map_err(failed)?
-            }
-        };
-        self.check(diff_id, found)?;
+        let (found, blob) = if let Some(directory) = directory {
+            let tree = self.tree(diff_id)?;
+            let written = write_directory(&directory, &tree, encoding, &mut writer);
+            written.map(|written| (written.diff_id, written.blob))
+        } else {
+            let tar = self.open_tar(diff_id)?;
+            let written = layer::encode_tar(tar, encoding, &mut writer);
+            written.map(|written| (written.diff_id, written.blob))
+        }
+        .map_err(failed)?;
+        check(diff_id, found)?;
         let (digest, size) = writer.commit(blob.map(|blob| (blob.digest, blob.size)))?;
         let made_by = Some(encoder_name(encoding));
         let form = BlobForm {
@@ -384,4 +367,12 @@ impl<R: Read> Read for Counted<'_, R> {
         }
         Ok(count)
     }
+}
+
+/// A layer must be what its diff id says.
+fn check(expected: DiffId, found: DiffId) -> Result<(), ExecuteError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(ExecuteError::WrongLayer { expected, found })
 }

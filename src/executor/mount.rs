@@ -129,9 +129,7 @@ impl Mounts {
         };
         let sharing = match sharing {
             // Where it cannot be mounted it is moved into the root of one command.
-            Sharing::Shared if executor.driver() == RootDriver::Directory => {
-                store::Sharing::Locked
-            }
+            Sharing::Shared if executor.driver() == RootDriver::Directory => store::Sharing::Locked,
             Sharing::Shared => store::Sharing::Shared,
             Sharing::Private => store::Sharing::Private,
             Sharing::Locked => store::Sharing::Locked,

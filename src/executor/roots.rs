@@ -41,17 +41,17 @@ impl DirectoryRoot {
         self.draft.fs()
     }
 
-    /// What its inodes are now.
+    /// A directory beside it, on the same file system.
+    pub(crate) fn draft(&self) -> &DirDraft {
+        &self.draft
+    }
+
+    /// Its listing, made if it is not there.
     pub(crate) fn take_listing(&mut self) -> Result<Listing, ExecuteError> {
         match self.listing.take() {
             Some(listing) => Ok(listing),
             None => Ok(snapshot::survey(self.path())?),
         }
-    }
-
-    /// A directory beside it, on the same file system.
-    pub(crate) fn draft(&self) -> &DirDraft {
-        &self.draft
     }
 }
 
@@ -69,13 +69,17 @@ impl Roots {
             .enumerate()
             .filter(|(_, root)| fits(root))
             .max_by_key(|(_, root)| root.layers.len());
-        best.map(|(position, _)| position).map(|position| idle.swap_remove(position))
+        best.map(|(position, _)| position)
+            .map(|position| idle.swap_remove(position))
     }
 
     /// Lays a root down; it has one more layer now if a command made one.
     pub(crate) fn put(&self, mut root: DirectoryRoot, layer: Option<DiffId>) {
         root.layers.extend(layer);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(root);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(root);
     }
 }
 
@@ -91,22 +95,28 @@ impl Executor<'_> {
             }
         }
         let draft = self.input.store.draft_dir()?;
-        self.flatten(&layers, |flatten| flatten.write_directory(draft.fs(), Ownership::Real))?;
-        Ok(DirectoryRoot { draft, layers, listing: None })
+        self.flatten(&layers, |flatten| {
+            flatten.write_directory(draft.fs(), Ownership::Real)
+        })?;
+        Ok(DirectoryRoot {
+            draft,
+            layers,
+            listing: None,
+        })
     }
 
     /// Adds layers to a root; `false` if it has to be laid out anew, and is spoilt perhaps.
-    fn bring_forward(
-        &self,
-        root: &mut DirectoryRoot,
-        layers: &[DiffId],
-    ) -> Result<bool, Failure> {
+    fn bring_forward(&self, root: &mut DirectoryRoot, layers: &[DiffId]) -> Result<bool, Failure> {
         for diff_id in layers {
             let tree = self.faces.tree(*diff_id)?;
             if !only_adds(&tree) {
                 return Ok(false);
             }
-            let below: Chain = root.layers.iter().map(|layer| Cell::known(*layer)).collect();
+            let below: Chain = root
+                .layers
+                .iter()
+                .map(|layer| Cell::known(*layer))
+                .collect();
             let view = self.faces.view(&below)?;
             let draft = self.input.store.draft_dir()?;
             let options = ApplyOptions {
@@ -131,7 +141,6 @@ impl Executor<'_> {
         }
         Ok(true)
     }
-
 }
 
 /// Whether a layer hides nothing of those below: what COPY and WORKDIR make.
@@ -192,7 +201,9 @@ fn describe(
     let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
     rustix::fs::chmodat(to, name, mode, AtFlags::empty())?;
     for key in xattr::list_at(from, name).map_err(raw)? {
-        let Ok(key) = std::ffi::CString::new(key) else { continue };
+        let Ok(key) = std::ffi::CString::new(key) else {
+            continue;
+        };
         if !crate::tree::is_image_xattr(key.to_bytes()) {
             continue;
         }
@@ -201,7 +212,10 @@ fn describe(
         }
     }
     let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
         last_modification: Timespec {
             tv_sec: status.st_mtime,
             tv_nsec: i64::try_from(status.st_mtime_nsec).unwrap_or(0),

@@ -8,12 +8,10 @@ use super::Executor;
 use super::chain::{Cell, Chain, Lost};
 use super::error::ExecuteError;
 use super::mount::Mounts;
-use super::contents::{PLAIN, encoder_name};
 use super::sandbox::{self, Exit, RootDriver, SandboxNetwork, SandboxSpec};
 use super::snapshot::{self, FreezeOptions, Frozen};
 use super::step::{Made, Receipt};
-use crate::cache::BlobForm;
-use crate::cache::store::{DirDraft, Hashing};
+use crate::cache::store::DirDraft;
 use crate::event::{Activity, Stream};
 use crate::failure::Failure;
 use crate::planner::graph::{Step, StepId};
@@ -43,13 +41,7 @@ impl Executor<'_> {
         run: &RunOp,
         base: &Chain,
         activity: &Activity,
-        receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        self.check_allowed(run)?;
-        self.check_platform(run)?;
-        if let Some(record) = self.run_content(step, run, base, receipt)? {
-            return Ok(Made::Known(record));
-        }
         match self.driver() {
             RootDriver::Overlay => self.run_on_overlay(step, run, base, activity),
             RootDriver::Directory => self.run_in_directory(step, run, base, activity),
@@ -75,8 +67,7 @@ impl Executor<'_> {
             recorded: None,
             maker,
         };
-        let frozen =
-            snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
+        let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
         Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
     }
 
@@ -101,20 +92,15 @@ impl Executor<'_> {
         let below = self.faces.view(base)?;
         let (frozen, after) = snapshot::changes(root.path(), &before, &below, step.epoch)
             .map_err(ExecuteError::from)?;
-        let failed = |source| ExecuteError::Snapshot { name: step.name.clone(), source };
-        let encoding = self.input.options.encoding.unwrap_or(PLAIN);
-        let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
-        let written = frozen.write(Some(encoding), &mut writer).map_err(failed)?;
-        let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
-        let (digest, size) = writer.commit(blob)?;
-        let diff_id = written.diff_id;
-        self.faces.keep_tree(diff_id, written.tree)?;
-        let made_by = Some(encoder_name(encoding));
-        let form = BlobForm { compression: encoding.compression, digest, size, made_by };
-        self.input.store.add_blob_form(&diff_id, form)?;
+        let failed = |source| ExecuteError::Snapshot {
+            name: step.name.clone(),
+            source,
+        };
+        let (diff_id, size) =
+            self.write_blob(|encoding, blob| frozen.write(Some(encoding), blob).map_err(failed))?;
         root.listing = Some(after);
         self.roots.put(root, Some(diff_id));
-        Ok(Made::Layer { diff_id, size: written.size })
+        Ok(Made::Layer { diff_id, size })
     }
 
     /// Runs the command; an error if it fails. Gives who made what it made, if that does not show.
@@ -151,7 +137,7 @@ impl Executor<'_> {
 
     /// The record of the same command on inputs of the same content. Waiting for the digests of
     /// inputs pays only if the command was run before.
-    fn run_content(
+    pub(crate) fn run_content(
         &self,
         step: &Step,
         run: &RunOp,
@@ -186,6 +172,12 @@ impl Executor<'_> {
         Ok(key::run_content(step, run, &chain, &selections))
     }
 
+    /// Whether the command may be run, and can be run on this machine.
+    pub(crate) fn check_run(&self, run: &RunOp) -> Result<(), ExecuteError> {
+        self.check_allowed(run)?;
+        check_platform(run)
+    }
+
     fn check_allowed(&self, run: &RunOp) -> Result<(), ExecuteError> {
         let needs = match (run.network, run.security, run.devices.is_empty()) {
             (Network::Host, ..) if !self.input.options.allow_network_host => "network.host",
@@ -195,17 +187,6 @@ impl Executor<'_> {
         };
         Err(ExecuteError::NotAllowed {
             entitlement: needs.to_owned(),
-        })
-    }
-
-    fn check_platform(&self, run: &RunOp) -> Result<(), ExecuteError> {
-        let host = Platform::host();
-        if super::emulation::can_run(&host, &run.platform) {
-            return Ok(());
-        }
-        Err(ExecuteError::ForeignPlatform {
-            wanted: run.platform.to_string(),
-            host: host.to_string(),
         })
     }
 
@@ -296,15 +277,26 @@ impl Executor<'_> {
             return Err(error.into());
         }
         cell.settle(Ok(diff_id));
-        if receipt.materials.len() == 1 {
-            if let crate::planner::op::Op::Run(op) = &step.op {
-                receipt
-                    .materials
-                    .push(self.run_material(step, op, &self.base_of(step))?);
-            }
+        if receipt.materials.len() == 1
+            && let crate::planner::op::Op::Run(op) = &step.op
+        {
+            receipt
+                .materials
+                .push(self.run_material(step, op, &self.base_of(step))?);
         }
         self.commit(step, &receipt, diff_id, written.size)
     }
+}
+
+fn check_platform(run: &RunOp) -> Result<(), ExecuteError> {
+    let host = Platform::host();
+    if super::emulation::can_run(&host, &run.platform) {
+        return Ok(());
+    }
+    Err(ExecuteError::ForeignPlatform {
+        wanted: run.platform.to_string(),
+        host: host.to_string(),
+    })
 }
 
 /// The step and the path in it that a mount shows.

@@ -18,7 +18,7 @@ use crate::planner::key;
 use crate::planner::op::{ImageOp, Op};
 
 /// How long another builder that does the same is waited for.
-const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
+const WAIT_MAX: Duration = Duration::from_mins(30);
 
 /// A layer as a step made it: complete, or a directory whose digest is being computed.
 pub(crate) enum Made {
@@ -32,7 +32,7 @@ pub(crate) enum Made {
     /// A RUN's directory.
     Frozen(Box<super::run::FrozenRun>),
     /// Its content key was in the cache.
-    Known(Record),
+    Known(Box<Record>),
 }
 
 /// What is written when a step's layer is known.
@@ -102,7 +102,13 @@ impl Executor<'_> {
         mut receipt: Receipt,
     ) -> Result<(Arc<Cell>, Outcome), Failure> {
         let made = match &step.op {
-            Op::Run(run) => self.run(step, run, base, activity, &mut receipt)?,
+            Op::Run(run) => {
+                self.check_run(run)?;
+                match self.run_content(step, run, base, &mut receipt)? {
+                    Some(record) => Made::Known(Box::new(record)),
+                    None => self.run(step, run, base, activity)?,
+                }
+            }
             Op::Copy(copy) => self.copy(step, copy, base, &mut receipt)?,
             Op::Workdir(workdir) => self.workdir(step, workdir, base, &mut receipt)?,
             Op::Scratch | Op::Image(_) => return Ok((base_cell(base)?, Outcome::Done)),

@@ -222,3 +222,86 @@ fn has_index_annotations(style: &Style) -> bool {
     };
     style.annotations.iter().any(of_index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OCI: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    const DOCKER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+    fn layer(media_type: &str) -> ExportLayer {
+        let digest = Digest::of(media_type.as_bytes());
+        ExportLayer {
+            descriptor: Descriptor::new(media_type, digest, 7),
+            diff_id: DiffId(digest),
+        }
+    }
+
+    fn image(platform: &str, layers: &[&str], style: &Style) -> ExportImage {
+        let platform: Platform = platform.parse().unwrap();
+        let config = ImageConfig {
+            os: platform.os,
+            architecture: platform.architecture,
+            variant: platform.variant,
+            ..ImageConfig::default()
+        };
+        let layers = layers.iter().map(|media_type| layer(media_type)).collect();
+        ExportImage::assemble(&config, layers, style).unwrap()
+    }
+
+    fn style(media_types: MediaTypes) -> Style {
+        Style {
+            media_types,
+            annotations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_style_decides_all_media_types_but_those_of_foreign_layers() {
+        for (media_types, manifest, config, layer) in [
+            (
+                MediaTypes::Oci,
+                MediaType::OciManifest,
+                MediaType::OciConfig,
+                OCI,
+            ),
+            (
+                MediaTypes::Docker,
+                MediaType::DockerManifest,
+                MediaType::DockerConfig,
+                DOCKER,
+            ),
+        ] {
+            let layers = [OCI, DOCKER, FOREIGN];
+            let image = image("linux/amd64", &layers, &style(media_types));
+            assert_eq!(image.manifest.descriptor.media_type, manifest.as_str());
+            let written: Manifest = serde_json::from_slice(&image.manifest.bytes).unwrap();
+            assert_eq!(written.config.media_type, config.as_str());
+            let layers = written.layers.iter();
+            let types: Vec<&str> = layers.map(|layer| layer.media_type.as_str()).collect();
+            assert_eq!(types, [layer, layer, FOREIGN]);
+        }
+    }
+
+    #[test]
+    fn several_images_get_an_index_in_their_order_that_states_their_platforms() {
+        let style = style(MediaTypes::Oci);
+        let platforms = ["linux/arm/v7", "linux/amd64"];
+        let images: Vec<ExportImage> = platforms
+            .iter()
+            .map(|platform| image(platform, &[OCI], &style))
+            .collect();
+        let one = ExportSet::assemble(images[..1].to_vec(), &style).unwrap();
+        assert_eq!(one.root(), &images[0].manifest);
+        let set = ExportSet::assemble(images, &style).unwrap();
+        let index: Index = serde_json::from_slice(&set.root().bytes).unwrap();
+        let stated: Vec<String> = index
+            .manifests
+            .iter()
+            .map(|entry| entry.platform.as_ref().unwrap().to_string())
+            .collect();
+        assert_eq!(stated, platforms);
+    }
+}

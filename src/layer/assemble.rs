@@ -276,15 +276,15 @@ impl<'a, C: Copy> Assembly<'a, C> {
 
     fn resolve(&mut self, path: &TreePath) -> Result<TreePath, LayerError> {
         let mut place = TreePath::root();
-        let mut todo: Vec<Vec<u8>> = Vec::new();
+        let mut ahead: Vec<Vec<u8>> = Vec::new();
         let names = |path: &[u8]| -> Vec<Vec<u8>> {
             let names = path.split(|byte| *byte == b'/').rev();
             let names = names.filter(|name| !matches!(*name, b"" | b"."));
             names.map(<[u8]>::to_vec).collect()
         };
-        todo.extend(names(path.as_bytes()));
+        ahead.extend(names(path.as_bytes()));
         let mut links = 0;
-        while let Some(name) = todo.pop() {
+        while let Some(name) = ahead.pop() {
             if name == b".." {
                 place = place.parent().unwrap_or_default();
                 continue;
@@ -319,7 +319,7 @@ impl<'a, C: Copy> Assembly<'a, C> {
             if target.starts_with(b"/") {
                 place = TreePath::root();
             }
-            todo.extend(names(&target));
+            ahead.extend(names(&target));
         }
         Ok(place)
     }

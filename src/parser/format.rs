@@ -119,7 +119,19 @@ fn words(words: &Words) -> String {
     if words.json {
         json::print(words.words.iter().map(|word| word.raw.as_str()))
     } else {
-        join(words.words.iter().map(|word| &word.raw))
+        separate(words.words.iter().map(|word| word.raw.as_str()))
+    }
+}
+
+/// Words that are no JSON array when they are read again, though they may look like one: a vertical
+/// tab separates words as blanks do and stands nowhere in JSON.
+fn separate<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.collect();
+    let line = words.join(" ");
+    if json::is_array(&line) {
+        words.join("\u{b}")
+    } else {
+        line
     }
 }
 
@@ -209,7 +221,7 @@ fn copy_words(copy: &Copy) -> String {
         })
         .collect();
     words.extend(copy.destination.iter().map(|word| word.raw.clone()));
-    words.join(" ")
+    separate(words.iter().map(String::as_str))
 }
 
 /// The marker of a here-document. Its delimiter has no blanks where this is needed.

@@ -19,9 +19,9 @@ pub(super) fn strings(array: &Node<'_>) -> Vec<Spanned<String>> {
         .collect()
 }
 
-/// Whether a text that is no array of strings is an array all the same, of other things: that is an
-/// error, while anything else that starts with a bracket is shell text.
-pub(super) fn is_other_array(text: &str) -> bool {
+/// Whether a text is an array, of strings or of other things. One of other things is an error where
+/// anything else that starts with a bracket is shell text.
+pub(super) fn is_array(text: &str) -> bool {
     text.starts_with('[') && serde_json::from_str::<Vec<IgnoredAny>>(text).is_ok()
 }
 

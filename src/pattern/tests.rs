@@ -1,3 +1,5 @@
+//! Patterns against tables of what Docker decides, and against a second implementation.
+
 use proptest::prelude::*;
 
 use super::*;

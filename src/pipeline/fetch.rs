@@ -129,7 +129,7 @@ impl<'a> Fetches<'a> {
                 committed: Some(Epoch(time)),
             });
         }
-        let fetched = self.web.fetch(&self.web_request(url, None))?;
+        let fetched = self.web.fetch(&web_request(url, None))?;
         let mut file =
             File::open(&fetched.path).map_err(|source| PipelineError::Scratch { source })?;
         self.receive(&mut file)
@@ -138,7 +138,7 @@ impl<'a> Fetches<'a> {
     /// A text by address: `-f https://…`.
     pub(super) fn text(&self, url: &str, max: u64) -> Result<Vec<u8>, Failure> {
         self.permit(url)?;
-        let fetched = self.web.fetch(&self.web_request(url, None))?;
+        let fetched = self.web.fetch(&web_request(url, None))?;
         let failed = |source| PipelineError::Scratch { source };
         let mut bytes = Vec::new();
         let file = File::open(&fetched.path).map_err(failed)?;
@@ -152,7 +152,7 @@ impl<'a> Fetches<'a> {
         if is_git_url(url) {
             return Ok(self.git_context(url, false)?.0);
         }
-        let fetched = self.web.fetch(&self.web_request(url, None))?;
+        let fetched = self.web.fetch(&web_request(url, None))?;
         let draft = self.store.draft_dir()?;
         let failed = |source| PipelineError::Scratch { source };
         let target = draft.fs().join("context");
@@ -167,7 +167,7 @@ impl<'a> Fetches<'a> {
         let identity = match input {
             CopyInput::Url { url, checksum } => {
                 self.permit(url)?;
-                let fetched = self.web.fetch(&self.web_request(url, *checksum))?;
+                let fetched = self.web.fetch(&web_request(url, *checksum))?;
                 let name = hex(&http::file_name(url)?);
                 format!("url {name} {} {}", fetched.content, fetched.mtime)
             }
@@ -192,7 +192,7 @@ impl<'a> Fetches<'a> {
         match input {
             CopyInput::Url { url, checksum } => {
                 self.permit(url)?;
-                let fetched = self.web.fetch(&self.web_request(url, *checksum))?;
+                let fetched = self.web.fetch(&web_request(url, *checksum))?;
                 let kind = Kind::File {
                     size: fetched.size,
                     content: fetched.content,
@@ -311,18 +311,6 @@ impl<'a> Fetches<'a> {
         Ok(commit)
     }
 
-    fn web_request<'r>(
-        &self,
-        url: &'r str,
-        checksum: Option<crate::digest::Digest>,
-    ) -> http::Request<'r> {
-        http::Request {
-            url,
-            authorization: None,
-            checksum,
-        }
-    }
-
     fn secret(&self, id: &str) -> Option<String> {
         match self.request.secrets.get(id)? {
             SecretSource::Value(bytes) => String::from_utf8(bytes.0.clone()).ok(),
@@ -336,5 +324,13 @@ impl<'a> Fetches<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(draft);
+    }
+}
+
+fn web_request(url: &str, checksum: Option<crate::digest::Digest>) -> http::Request<'_> {
+    http::Request {
+        url,
+        authorization: None,
+        checksum,
     }
 }

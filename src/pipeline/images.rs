@@ -141,7 +141,7 @@ impl<'a> Images<'a> {
         Ok(Some(BlobStream { form, bytes }))
     }
 
-    fn from_store(&self, name: &Reference, platform: &Platform) -> Option<Found> {
+    fn look_in_store(&self, name: &Reference, platform: &Platform) -> Option<Found> {
         if self.pull {
             return None;
         }
@@ -181,7 +181,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn from_registry(&self, name: &Reference, platform: &Platform) -> Result<Found, Failure> {
+    fn ask_registry(&self, name: &Reference, platform: &Platform) -> Result<Found, Failure> {
         let known = KnownInStore { store: self.store };
         let found = self.client.resolve_platform(name, platform, &known)?;
         // Kept so that the next build asks nobody; that they cannot be kept is no reason to fail.
@@ -211,30 +211,24 @@ impl<'a> Images<'a> {
             _ => &name,
         };
         let reference: Reference = name.parse().ok()?;
-        let found = self.from_store(&reference, platform)?;
+        let found = self.look_in_store(&reference, platform)?;
         let place = Place::Registry(reference.clone());
         self.resolved(Some(reference), found, &place).ok()
     }
 
     fn in_registry(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, Failure> {
         let reference: Reference = name.parse().map_err(PipelineError::from)?;
-        let found = match self.from_store(&reference, platform) {
-            Some(found) => found,
-            None => {
-                let title = format!("[internal] load metadata for {reference}");
-                let activity = self.reporter.start(title);
-                match self.from_registry(&reference, platform) {
-                    Ok(found) => {
-                        activity.finish(Outcome::Done);
-                        found
-                    }
-                    Err(failure) => {
-                        let text = super::failure_text(&failure);
-                        activity.finish(Outcome::Failed(text));
-                        return Err(failure);
-                    }
-                }
-            }
+        let found = if let Some(found) = self.look_in_store(&reference, platform) {
+            found
+        } else {
+            let title = format!("[internal] load metadata for {reference}");
+            let activity = self.reporter.start(title);
+            let asked = self.ask_registry(&reference, platform);
+            activity.finish(match &asked {
+                Ok(_) => Outcome::Done,
+                Err(failure) => Outcome::Failed(super::failure_text(failure)),
+            });
+            asked?
         };
         let place = Place::Registry(reference.clone());
         self.resolved(Some(reference), found, &place)

@@ -37,14 +37,14 @@ pub(super) fn load(
     match &request.context {
         ContextSpec::Directory(directory) => local(request, directory, store, fetches, reporter),
         ContextSpec::Stdin => {
-            let fetched = fetches.stdin()?;
-            from_fetched(request, fetched, "-", reporter)
+            let context = fetches.stdin()?;
+            from_fetched(request, context, "-", reporter)
         }
         ContextSpec::Url(url) => {
             let activity = reporter.start(format!("[internal] load remote build context {url}"));
-            let fetched = fetches.main(url)?;
+            let context = fetches.main(url)?;
             activity.finish(Outcome::Done);
-            from_fetched(request, fetched, url, reporter)
+            from_fetched(request, context, url, reporter)
         }
     }
 }

@@ -68,13 +68,17 @@ pub enum Need {
     Commands,
 }
 
+/// Goes to where that can be done: comes back if it is here and tells how roots are made, else does
+/// not come back and another process does the whole command there.
+pub type Enter<'a> = dyn Fn(Need) -> Result<RootDriver, Failure> + 'a;
+
 /// Builds what was asked for. `enter` is called once before something is made: where that needs a
-/// user namespace, it does not come back; elsewhere it tells how roots are made.
+/// user namespace, it does not come back.
 pub fn build(
     request: &BuildRequest,
     reporter: &Reporter,
     cancel: &Cancel,
-    enter: &dyn Fn(Need) -> Result<RootDriver, Failure>,
+    enter: &Enter<'_>,
 ) -> Result<BuildResult, Failure> {
     // Standard input can be read only once: where it is read, everything is done.
     let reads_stdin =
@@ -108,17 +112,25 @@ pub fn build(
                 reporter.notice(line);
             }
         }
-        let driver = if executor.has_commands() {
-            enter(Need::Commands)?
-        } else if executor.has_work() {
-            enter(Need::Files)?
-        } else {
-            RootDriver::default()
+        let need = match (executor.has_commands(), executor.has_work()) {
+            (true, _) => Some(Need::Commands),
+            (false, true) => Some(Need::Files),
+            (false, false) => None,
         };
-        let chains = executor.execute(driver).map_err(|failed| match failed.span {
-            Some(span) => failed.failure.at(&street.source, span),
-            None => failed.failure,
-        })?;
+        let driver = match need {
+            Some(need) => {
+                // Where `enter` leaves, this process waits for one that uses the same store.
+                street.store.relax()?;
+                enter(need)?
+            }
+            None => RootDriver::default(),
+        };
+        let chains = executor
+            .execute(driver)
+            .map_err(|failed| match failed.span {
+                Some(span) => failed.failure.at(&street.source, span),
+                None => failed.failure,
+            })?;
         let result = output::finish(&street, &outside, &executor, &chains)?;
         share::share(&street, &outside, &executor)?;
         if executor.has_work() {

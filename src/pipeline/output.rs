@@ -20,7 +20,7 @@ use crate::export::{
     PushMode, RootfsSource, Style,
 };
 use crate::failure::Failure;
-use crate::image::{self, Compression, Descriptor, ImageConfig, LayerBlob};
+use crate::image::{self, Compression, Descriptor, ImageConfig};
 use crate::layer::Encoding;
 use crate::planner::graph::{StepId, Target};
 use crate::planner::op::Op;
@@ -79,7 +79,7 @@ pub(super) fn finish(
         let set = exporter.assemble(output)?;
         exporter.output(output, &set)?;
         // What is reported is the image, if one of the outputs is an image.
-        if reported.is_none() || wants_blobs(output) && !reported_is_image(&reported) {
+        if reported.is_none() || wants_blobs(output) && !reported_is_image(reported.as_ref()) {
             reported = Some((set, wants_blobs(output)));
         }
     }
@@ -91,8 +91,8 @@ pub(super) fn finish(
     Ok(result(street, &set))
 }
 
-fn reported_is_image(reported: &Option<(ExportSet, bool)>) -> bool {
-    reported.as_ref().is_some_and(|(_, is_image)| *is_image)
+fn reported_is_image(reported: Option<&(ExportSet, bool)>) -> bool {
+    reported.is_some_and(|(_, is_image)| *is_image)
 }
 
 /// Images of one build, made in the form that an output wants.
@@ -117,7 +117,7 @@ impl Exporter<'_> {
         let targets = &self.street.plan.graph.targets;
         for (target, chain) in targets.iter().zip(self.chains) {
             let layers = self.layers(target, chain, output)?;
-            let config = self.config(target, &layers)?;
+            let config = self.config(target, chain);
             let image = ExportImage::assemble(&config, layers, &style)
                 .map_err(|source| PipelineError::Document { source })?;
             images.push(image);
@@ -127,24 +127,16 @@ impl Exporter<'_> {
     }
 
     /// The config of a target: its history and its layers put together.
-    fn config(&self, target: &Target, layers: &[ExportLayer]) -> Result<ImageConfig, Failure> {
-        let blobs: Vec<LayerBlob> = layers
-            .iter()
-            .map(|layer| LayerBlob {
-                diff_id: layer.diff_id,
-                descriptor: layer.descriptor.clone(),
-            })
-            .collect();
-        let base_count = self.base_layers(target).len().min(blobs.len());
-        let mut steps = self.steps_with_layers(target);
-        steps.truncate(blobs.len() - base_count);
-        let made: BTreeMap<StepId, &LayerBlob> =
-            steps.into_iter().zip(&blobs[base_count..]).collect();
+    fn config(&self, target: &Target, chain: &[DiffId]) -> ImageConfig {
+        let base_count = self.base_layers(target).len().min(chain.len());
+        let (base_layers, own_layers) = chain.split_at(base_count);
+        let steps = self.steps_with_layers(target).into_iter();
+        let made: BTreeMap<StepId, DiffId> = steps.zip(own_layers.iter().copied()).collect();
         let history: Vec<_> = target
             .history
             .iter()
             .map(|(entry, step)| {
-                let layer = step.and_then(|step| made.get(&step).map(|layer| (*layer).clone()));
+                let layer = step.and_then(|step| made.get(&step).copied());
                 (entry.clone(), layer)
             })
             .collect();
@@ -153,15 +145,12 @@ impl Exporter<'_> {
             .history
             .len()
             .saturating_sub(target.history.len());
-        let image = image::assemble(&image::Parts {
+        image::complete(&image::Parts {
             config: &target.config,
             base_history: &target.config.history[..base_entries],
-            base_layers: &blobs[..base_count],
+            base_layers,
             history: &history,
-            flavour: image::Flavour::Oci,
-            annotations: &BTreeMap::new(),
-        })?;
-        Ok(image.config)
+        })
     }
 
     /// The steps of a target's chain that made a layer, bottom first.
@@ -299,12 +288,12 @@ impl Exporter<'_> {
                 let split = output.platform_split.unwrap_or(set.images.len() > 1);
                 export::write_rootfs_directory(set, split, self, path)?;
             }
-            (kind, Some(Destination::Path(path))) => {
-                export::write_file(path, |out| self.stream(kind, output, set, names, out))?
+            (_, Some(Destination::Path(path))) => {
+                export::write_file(path, |out| self.stream(output, set, names, out))?;
             }
-            (kind, Some(Destination::Stdout) | None) => {
+            (_, Some(Destination::Stdout) | None) => {
                 let mut out = io::BufWriter::new(io::stdout().lock());
-                self.stream(kind, output, set, names, &mut out)?;
+                self.stream(output, set, names, &mut out)?;
                 out.flush()
                     .map_err(|source| PipelineError::Stdout { source })?;
             }
@@ -315,7 +304,6 @@ impl Exporter<'_> {
     /// Outputs that are one stream of bytes.
     fn stream(
         &self,
-        kind: OutputKind,
         output: &OutputSpec,
         set: &ExportSet,
         names: &[Reference],
@@ -328,7 +316,7 @@ impl Exporter<'_> {
             .targets
             .first()
             .map_or(Epoch(0), |one| one.epoch);
-        match kind {
+        match output.kind {
             OutputKind::Oci => export::write_oci_archive(set, names, self.blobs, epoch, out),
             OutputKind::Docker => export::write_docker_archive(set, names, self.blobs, epoch, out),
             _ => {
@@ -390,7 +378,7 @@ impl Exporter<'_> {
             store.put_blob(&index.bytes)?;
         }
         if !names.is_empty() {
-            store.tag_all(names, top(set).clone())?;
+            store.tag_all(names, set.root().descriptor.clone())?;
             for name in names {
                 activity.note(format!("naming to {name} done"));
             }
@@ -399,16 +387,8 @@ impl Exporter<'_> {
     }
 }
 
-/// The descriptor that names the set.
-fn top(set: &ExportSet) -> &Descriptor {
-    match &set.index {
-        Some(index) => &index.descriptor,
-        None => &set.images[0].manifest.descriptor,
-    }
-}
-
 fn result(street: &Street<'_>, set: &ExportSet) -> BuildResult {
-    let descriptor = top(set).clone();
+    let descriptor = set.root().descriptor.clone();
     let config_digest = match set.images.as_slice() {
         [image] => Some(image.config.descriptor.digest),
         _ => None,

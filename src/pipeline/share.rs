@@ -80,7 +80,7 @@ impl Sharing<'_, '_> {
         let mut records = self.step_records()?;
         records.extend(self.base_trees()?);
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
-        let layers = self.layers(&records);
+        let layers = layers_of(&records);
         let blobs = Blobs {
             store: self.street.store,
             outside: self.outside,
@@ -116,13 +116,12 @@ impl Sharing<'_, '_> {
         let mut forms: BTreeMap<DiffId, BlobForm> = BTreeMap::new();
         for step in self.steps() {
             for record in self.records_of(step) {
-                let form = match forms.get(&record.diff_id) {
-                    Some(form) => form.clone(),
-                    None => {
-                        let form = self.form(record.diff_id, encoding)?;
-                        forms.insert(record.diff_id, form.clone());
-                        form
-                    }
+                let form = if let Some(form) = forms.get(&record.diff_id) {
+                    form.clone()
+                } else {
+                    let form = self.form(record.diff_id, encoding)?;
+                    forms.insert(record.diff_id, form.clone());
+                    form
                 };
                 records.push(Record {
                     blobs: vec![form],
@@ -204,18 +203,19 @@ impl Sharing<'_, '_> {
             (None, _) => encoding_of(self.street.request),
         }
     }
+}
 
-    fn layers(&self, records: &[Record]) -> BTreeMap<Digest, DiffId> {
-        let forms = |record: &Record| {
-            let diff_id = record.diff_id;
-            record
-                .blobs
-                .iter()
-                .map(move |form| (form.digest, diff_id))
-                .collect::<Vec<_>>()
-        };
-        records.iter().flat_map(forms).collect()
-    }
+/// By blob: the layer that it is.
+fn layers_of(records: &[Record]) -> BTreeMap<Digest, DiffId> {
+    let forms = |record: &Record| {
+        let diff_id = record.diff_id;
+        record
+            .blobs
+            .iter()
+            .map(move |form| (form.digest, diff_id))
+            .collect::<Vec<_>>()
+    };
+    records.iter().flat_map(forms).collect()
 }
 
 /// Blobs of the store, or of wherever a layer is.

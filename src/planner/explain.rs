@@ -75,15 +75,18 @@ fn reasons(plan: &Plan, id: StepId, cache: &dyn CacheProbe) -> Vec<String> {
     changes(plan, id, &fields, &nearest.material)
 }
 
-/// The record with the fewest differences; of equals the newest.
+/// The record with the fewest differences; of equals the newest. Records of contents alone (the
+/// entries that a COPY placed) say nothing that could be compared.
 fn nearest<'a>(own: &Material, records: &'a [Record]) -> Option<&'a Record> {
+    let like = |record: &&Record| record.material.field("op") == own.field("op");
     records
         .iter()
+        .filter(like)
         .min_by_key(|record| comparable(own, &record.material).len())
 }
 
-/// The fields that differ. A definition and a content material say the same things by other
-/// fields; of those only what both have can be compared.
+/// The fields that differ. The definition and the content material of a RUN say the same things by
+/// other fields; of those only what both have can be compared.
 fn comparable<'a>(own: &'a Material, other: &'a Material) -> Vec<&'a str> {
     let both = |field: &&str| own.field(field).is_some() && other.field(field).is_some();
     let mut fields = own.differences(other);

@@ -4,14 +4,14 @@
 //! |---|---|---|---|
 //! | definition: what it stands on | `base` | `base`, unless `--link` | `base` |
 //! | definition: what it reads | `mount_sources` | `from`, `selection` | – |
-//! | content: what that really is | `chain`, `mount_sources` | `selection`, `facts` | `facts` |
-//! | times | `epoch` | `epoch` | `epoch` |
-//! | itself | `args` `script` `env` `cwd` `user` `mounts` `network` `hosts` `hostname` `security` `devices` `platform` | `inputs` `destination` `directory` `chown` `chmod` `link` `parents` `exclude` `unpack` | `path` `user` |
+//! | definition: times | `epoch` | `epoch` | `epoch` |
+//! | definition: itself | `args` `script` `env` `cwd` `user` `mounts` `network` `hosts` `hostname` `security` `devices` `platform` | `inputs` `destination` `directory` `chown` `chmod` `link` `parents` `exclude` `unpack` | `path` `user` |
+//! | content | the same with `chain` for `base` | `tree`: the entries of its layer | `tree` |
 //!
 //! A field that says what it says mostly (no mounts, the default network) is left out; keys are
 //! made by the hundred, and records are read by the hundred.
 //!
-//! Never in a key: times of files, proxies, ARGs that the stage does not declare, bytes of secrets
+//! Never in a key: times of the context's files, proxies, ARGs that the stage does not declare, bytes of secrets
 //! (their ids are), contents of cache mounts and who may share them, addresses of `--add-host`
 //! (its names are), resource limits, the platform of a COPY (but for Windows, whose layers have
 //! another form), names of stages, comments and formatting of the Dockerfile, the name, config and
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::cache::{Key, Material};
 use crate::digest::{ContentDigest, DiffId};
-use crate::tree::TreePath;
+use crate::tree::Tree;
 
 use super::graph::{Step, StepId};
 use super::op::{
@@ -36,24 +36,6 @@ pub struct Selections {
     pub copy: Option<SelectionDigest>,
     /// What each bind mount, and each cache mount with a seed, shows; same order as the mounts.
     pub mounts: Vec<Option<SelectionDigest>>,
-}
-
-/// What a COPY or WORKDIR finds where it writes: all that its layer depends on of the layers below.
-/// The executor reads it from the tree of the base, without unpacking anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DestinationFacts {
-    /// The destination with the symbolic links of the base followed.
-    pub path: TreePath,
-    /// Whether a directory is there: then a file goes inside it.
-    pub is_directory: bool,
-    /// The directories that have to be made, from the top down.
-    pub created: Vec<TreePath>,
-    /// Existing directories that the layer has to repeat: path, mode, uid, gid.
-    pub kept: Vec<(TreePath, u32, u32, u32)>,
-    /// Whatever else of the base changes the result: entries in the way, each with what it is.
-    pub obstacles: Vec<(TreePath, String)>,
-    /// The owner that `--chown` or USER resolves to; `None` keeps the source's.
-    pub owner: Option<(u32, u32)>,
 }
 
 /// The material of an operation alone: what makes two records of "the same step with other
@@ -127,34 +109,21 @@ pub fn run_content(
         )
 }
 
-/// The material of a COPY's or ADD's content key: what is taken and what is found where it goes,
-/// whatever the layers below are.
-pub fn copy_content(
-    step: &Step,
-    copy: &CopyOp,
-    taken: SelectionDigest,
-    found: &DestinationFacts,
-) -> Material {
-    observed_by_copy(step, copy)
-        .with("selection", selection(Some(taken)))
-        .with("facts", facts(found))
-}
-
-/// The material of a WORKDIR's content key.
-pub fn workdir_content(step: &Step, workdir: &WorkdirOp, found: &DestinationFacts) -> Material {
-    observed_by_workdir(step, workdir).with("facts", facts(found))
+/// The material of a COPY's, ADD's or WORKDIR's content key: the entries of its layer, known before
+/// any byte of it is written, whatever they come from and whatever the layers below are.
+pub fn placed_content(entries: &Tree) -> Material {
+    Material::new("entries").with("tree", entries.digest().to_string())
 }
 
 /// Fields that are about inputs: two records that differ only in these are the same operation on
 /// other inputs.
-pub(crate) const INPUTS: [&str; 9] = [
+pub(crate) const INPUTS: [&str; 8] = [
     "base",
     "chain",
     "from",
     "selection",
     "mount_sources",
-    "facts",
-    // What the content key says by `facts`:
+    // Other words may place the same entries:
     "destination",
     "directory",
     "chown",
@@ -321,34 +290,6 @@ fn mount_sources(
         }
     };
     run.mounts.iter().enumerate().map(shown).collect()
-}
-
-fn facts(facts: &DestinationFacts) -> Value {
-    let path = |path: &TreePath| bytes(path.as_bytes());
-    json!({
-        "path": path(&facts.path),
-        "directory": facts.is_directory,
-        "created": facts.created.iter().map(path).collect::<Vec<_>>(),
-        "kept": facts
-            .kept
-            .iter()
-            .map(|(at, mode, uid, gid)| json!([path(at), mode, uid, gid]))
-            .collect::<Vec<_>>(),
-        "obstacles": facts
-            .obstacles
-            .iter()
-            .map(|(at, what)| json!([path(at), what]))
-            .collect::<Vec<_>>(),
-        "owner": facts.owner,
-    })
-}
-
-/// A path as text; bytes that are no text are written in a form that no text has.
-fn bytes(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => json!(text),
-        Err(_) => json!({ "hex": crate::digest::hex(bytes) }),
-    }
 }
 
 fn chain(diff_ids: impl Iterator<Item = DiffId>) -> Vec<Value> {

@@ -101,11 +101,11 @@ fn by_kernel(
 /// that was come through, whatever was renamed meanwhile.
 fn by_hand(root: BorrowedFd<'_>, path: &[u8], links: Links, flags: OFlags) -> io::Result<OwnedFd> {
     let mut way: Vec<OwnedFd> = Vec::new();
-    let mut todo: Vec<Vec<u8>> = names(path).rev().map(<[u8]>::to_vec).collect();
+    let mut ahead: Vec<Vec<u8>> = names(path).rev().map(<[u8]>::to_vec).collect();
     let mut followed = 0;
     // What ends in a slash must be a directory, also through a link.
-    let ends_in_slash = path.ends_with(b"/") && !todo.is_empty();
-    while let Some(name) = todo.pop() {
+    let ends_in_slash = path.ends_with(b"/") && !ahead.is_empty();
+    while let Some(name) = ahead.pop() {
         if name == b".." {
             if way.pop().is_none() && links != Links::InRoot {
                 return Err(Errno::XDEV.into());
@@ -113,7 +113,7 @@ fn by_hand(root: BorrowedFd<'_>, path: &[u8], links: Links, flags: OFlags) -> io
             continue;
         }
         let here = way.last().map_or(root, AsFd::as_fd);
-        let is_last = todo.is_empty();
+        let is_last = ahead.is_empty();
         let may_follow = !(is_last && flags.contains(OFlags::NOFOLLOW) && !ends_in_slash);
         let name = CString::new(name)?;
         match rustix::fs::readlinkat(here, &name, Vec::new()) {
@@ -135,8 +135,8 @@ fn by_hand(root: BorrowedFd<'_>, path: &[u8], links: Links, flags: OFlags) -> io
                     }
                     way.clear();
                 }
-                todo.extend(names(&target).rev().map(<[u8]>::to_vec));
-                if todo.is_empty() {
+                ahead.extend(names(&target).rev().map(<[u8]>::to_vec));
+                if ahead.is_empty() {
                     break;
                 }
                 continue;

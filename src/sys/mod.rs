@@ -4,6 +4,8 @@
 //! reports failures as [`std::io::Error`]. Nothing here imports another room.
 
 pub mod landlock;
+#[cfg(target_env = "musl")]
+pub mod memory;
 pub mod mount;
 pub mod network;
 pub mod process;

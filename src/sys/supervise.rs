@@ -11,29 +11,16 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use super::seccomp::{Instruction, Program};
 
-/// A request as the C library takes it: they disagree about the type.
-#[cfg(target_env = "musl")]
-const fn of(bits: u32) -> libc::Ioctl {
-    bits.cast_signed()
-}
-
-/// A request as the C library takes it: they disagree about the type.
-#[cfg(not(target_env = "musl"))]
-#[expect(clippy::cast_lossless, reason = "`From` is not for constants")]
-const fn of(bits: u32) -> libc::Ioctl {
-    bits as libc::Ioctl
-}
-
 /// `_IOWR('!', 0, struct seccomp_notif)`
-const RECEIVE: libc::Ioctl = of(0xc050_2100);
+const RECEIVE: u64 = 0xc050_2100;
 /// `_IOWR('!', 1, struct seccomp_notif_resp)`
-const SEND: libc::Ioctl = of(0xc018_2101);
+const SEND: u64 = 0xc018_2101;
 /// `_IOW('!', 2, __u64)`
-const IS_VALID: libc::Ioctl = 0x4008_2102;
+const IS_VALID: u64 = 0x4008_2102;
 /// `_IOW('!', 3, struct seccomp_notif_addfd)`
-const ADD_FD: libc::Ioctl = 0x4018_2103;
+const ADD_FD: u64 = 0x4018_2103;
 /// `_IOW('!', 4, __u64)`
-const SET_FLAGS: libc::Ioctl = 0x4008_2104;
+const SET_FLAGS: u64 = 0x4008_2104;
 
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`: both sides on one processor.
 const SYNC_WAKE_UP: u64 = 1;
@@ -183,12 +170,20 @@ pub fn answer_with_file(
 /// `argument` must be what `number` takes, valid for its reads and writes.
 unsafe fn request(
     listener: impl AsFd,
-    number: libc::Ioctl,
+    number: u64,
     argument: *mut libc::c_void,
 ) -> io::Result<libc::c_int> {
     let fd = listener.as_fd().as_raw_fd();
+    #[cfg_attr(
+        target_env = "musl",
+        expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "the C libraries disagree about the type of requests; all have 32 bits of it"
+        )
+    )]
     // SAFETY: the caller's promise.
-    let code = unsafe { libc::ioctl(fd, number, argument) };
+    let code = unsafe { libc::ioctl(fd, number as libc::Ioctl, argument) };
     if code < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -73,7 +73,7 @@ impl View {
                 continue;
             }
             let next = walk.existing.join_name(&name);
-            let is_last = walk.todo.is_empty();
+            let is_last = walk.ahead.is_empty();
             match self.lookup(&next).map(|node| &node.entry.kind) {
                 None => walk.rest = TreePath::clean(&name),
                 Some(Kind::Directory { .. }) => walk.existing = next,
@@ -126,7 +126,7 @@ struct PathWalk {
     /// What follows it and is missing.
     rest: TreePath,
     /// Components to come, the next one last.
-    todo: Vec<Vec<u8>>,
+    ahead: Vec<Vec<u8>>,
     links: usize,
 }
 
@@ -135,7 +135,7 @@ impl PathWalk {
         let mut walk = Self {
             existing: TreePath::root(),
             rest: TreePath::root(),
-            todo: Vec::new(),
+            ahead: Vec::new(),
             links: 0,
         };
         walk.push(path);
@@ -152,11 +152,11 @@ impl PathWalk {
         let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
         let names = path.split(|byte| *byte == b'/').rev();
         let names = names.filter(|name| !matches!(*name, b"" | b"."));
-        self.todo.extend(names.map(<[u8]>::to_vec));
+        self.ahead.extend(names.map(<[u8]>::to_vec));
     }
 
     fn next_name(&mut self) -> Option<Vec<u8>> {
-        self.todo.pop()
+        self.ahead.pop()
     }
 
     /// Handles what needs no look at the tree: `..`, and everything below a missing component.

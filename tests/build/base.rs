@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::image::tool;
 
 /// A registry on a free port of loopback, stopped when dropped.
-pub struct Registry {
+pub(crate) struct Registry {
     child: Child,
     /// `127.0.0.1:PORT`
     pub host: String,
@@ -19,7 +19,7 @@ pub struct Registry {
 
 impl Registry {
     /// Starts an empty registry.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -60,7 +60,7 @@ impl Registry {
     }
 
     /// A registry that has `debian:bookworm`.
-    pub fn with_debian() -> Self {
+    pub(crate) fn with_debian() -> Self {
         let registry = Self::start();
         let target = format!("docker://{}/debian:bookworm", registry.host);
         let source = format!("oci:{}:bookworm", debian().display());
@@ -80,7 +80,7 @@ impl Drop for Registry {
 }
 
 /// An OCI layout with a minimal Debian, made once.
-pub fn debian() -> &'static Path {
+pub(crate) fn debian() -> &'static Path {
     static LAYOUT: OnceLock<PathBuf> = OnceLock::new();
     LAYOUT.get_or_init(|| {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-bookworm");
@@ -129,7 +129,7 @@ fn make_debian(draft: &Path) {
 }
 
 /// GETs an address of loopback: the body.
-pub fn get(address: &str) -> std::io::Result<String> {
+pub(crate) fn get(address: &str) -> std::io::Result<String> {
     use std::io::Write;
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

@@ -1,7 +1,7 @@
 //! What is done once is not done again, and what changed is.
 
 use super::base::Registry;
-use super::common::Project;
+use super::common::{Project, User};
 
 const TWO_STAGES: &str = "
     FROM busybox AS build
@@ -234,4 +234,20 @@ fn an_empty_store_with_a_shared_repository_runs_and_fetches_nothing() {
     let second = project.build().words(["--cache-from", &cache]).success();
     second.all_cached();
     assert_eq!(first.digest(), second.digest());
+}
+
+#[test]
+fn a_user_with_a_warm_store_does_not_wait_for_himself() {
+    let Some(user) = User::with_subuids() else {
+        return;
+    };
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
+    let project = project.owned_by(user).file("a", "a");
+    for text in ["one", "two"] {
+        let text = format!("FROM busybox\nCOPY a /a\nRUN echo {text} > /b\n");
+        project.put("Dockerfile", text);
+        project.build().success();
+    }
 }

@@ -7,12 +7,12 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// An OCI layout that a build wrote.
-pub struct Layout {
+pub(crate) struct Layout {
     path: PathBuf,
 }
 
 /// Runs a tool that must be there and must succeed.
-pub fn tool(name: &str, words: &[&str]) -> Output {
+pub(crate) fn tool(name: &str, words: &[&str]) -> Output {
     let output = Command::new(name)
         .args(words)
         .output()
@@ -28,7 +28,7 @@ pub fn tool(name: &str, words: &[&str]) -> Output {
 
 impl Layout {
     /// The layout in a directory.
-    pub fn at(path: &Path) -> Self {
+    pub(crate) fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
         }
@@ -39,7 +39,7 @@ impl Layout {
     }
 
     /// The config as skopeo reads it.
-    pub fn config(&self) -> Value {
+    pub(crate) fn config(&self) -> Value {
         let output = tool(
             "skopeo",
             &["inspect", "--config", "--raw", &self.reference()],
@@ -47,14 +47,8 @@ impl Layout {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The manifest as skopeo reads it.
-    pub fn manifest(&self) -> Value {
-        let output = tool("skopeo", &["inspect", "--raw", &self.reference()]);
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
     /// Unpacks it with umoci: the bundle's directory.
-    pub fn unpack(&self, bundle: &Path) -> PathBuf {
+    pub(crate) fn unpack(&self, bundle: &Path) -> PathBuf {
         let image = format!("{}:latest", self.path.display());
         tool(
             "umoci",
@@ -64,13 +58,13 @@ impl Layout {
     }
 
     /// Unpacks it and lists it: path → `kind mode uid gid [target or content]`.
-    pub fn tree(&self, bundle: &Path) -> BTreeMap<String, String> {
+    pub(crate) fn tree(&self, bundle: &Path) -> BTreeMap<String, String> {
         list(&self.unpack(bundle))
     }
 }
 
 /// Lists a directory with what matters of each entry.
-pub fn list(root: &Path) -> BTreeMap<String, String> {
+pub(crate) fn list(root: &Path) -> BTreeMap<String, String> {
     use std::os::unix::fs::MetadataExt;
     let mut found = BTreeMap::new();
     let mut pending = vec![root.to_owned()];
@@ -101,7 +95,7 @@ pub fn list(root: &Path) -> BTreeMap<String, String> {
 }
 
 /// Runs the command of an unpacked bundle with crun, without terminal and own cgroup.
-pub fn run_bundle(bundle: &Path) -> Output {
+pub(crate) fn run_bundle(bundle: &Path) -> Output {
     let config = bundle.join("config.json");
     let mut spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
     spec["process"]["terminal"] = Value::from(false);
@@ -118,7 +112,7 @@ pub fn run_bundle(bundle: &Path) -> Output {
 
 /// `crun run` in a mount namespace of its own: crun refuses hosts with cgroup v1 and v2 side by
 /// side, so the v2 part is hidden from it.
-pub fn crun(bundle: &Path, id: &str) -> Command {
+pub(crate) fn crun(bundle: &Path, id: &str) -> Command {
     let script = "umount /sys/fs/cgroup/unified 2>/dev/null; \
                   exec crun --cgroup-manager=disabled run --bundle \"$0\" \"$1\"";
     let mut command = Command::new("unshare");

@@ -81,7 +81,10 @@ fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
         digests.push((place, built.digest()));
     }
     let first = digests.first()?.1.clone();
-    assert!(digests.iter().all(|(_, digest)| *digest == first), "{digests:#?}");
+    assert!(
+        digests.iter().all(|(_, digest)| *digest == first),
+        "{digests:#?}"
+    );
     Some(first)
 }
 
@@ -211,7 +214,9 @@ fn processes_of(text: &str) -> usize {
     let found = fs::read_dir("/proc").unwrap().filter(|entry| {
         let path = entry.as_ref().unwrap().path().join("cmdline");
         let line = fs::read(path).unwrap_or_default();
-        String::from_utf8_lossy(&line).replace('\0', " ").contains(text)
+        String::from_utf8_lossy(&line)
+            .replace('\0', " ")
+            .contains(text)
     });
     found.count()
 }

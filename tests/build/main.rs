@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "tests unwrap, say why they are skipped, and mark their helper processes by environment"

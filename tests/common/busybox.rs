@@ -6,7 +6,6 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::skip;
 
@@ -95,10 +94,7 @@ fn publish(draft: tempfile::TempDir, place: &Path) -> PathBuf {
 }
 
 fn blob(layout: &Path, bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = builder::digest::Digest::of(bytes).hex();
     let directory = layout.join("blobs/sha256");
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join(&hex), bytes).unwrap();

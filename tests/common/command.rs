@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use super::{Container, Outcome, User};
 
 /// The longest that [`Running::wait_for`] waits for a text.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A command line that was not run yet.
 #[derive(Debug)]
@@ -225,7 +225,7 @@ impl Running {
         while !self.seen.contains(text) {
             let left = end.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(line) => self.seen.push_str(&format!("{line}\n")),
+                Ok(line) => self.seen.extend([line.as_str(), "\n"]),
                 Err(error) => panic!("no `{text}` ({error}) in:\n{}", self.seen),
             }
         }
@@ -246,7 +246,7 @@ impl Running {
         feeder.join().unwrap();
         let stdout = reader.join().unwrap();
         for line in self.lines {
-            self.seen.push_str(&format!("{line}\n"));
+            self.seen.extend([line.as_str(), "\n"]);
         }
         Outcome::new(
             status,

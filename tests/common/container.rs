@@ -90,7 +90,11 @@ impl Container {
             *) set -- \"$1\" \"\" \"$2\" \"$3\";; esac; \
             exec \"$1\" ${2:+\"$2\"} run --bundle \"$3\" \"$4\"";
         let id = format!("builder-test-{}", std::process::id());
-        let name = directory.file_name().unwrap().to_string_lossy().into_owned();
+        let name = directory
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", script, "sh"]);
         command.arg(&self.runtime).arg(bundle);
@@ -100,7 +104,8 @@ impl Container {
 }
 
 fn config(directory: &Path, words: &[String], variables: &[(String, String)]) -> Value {
-    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/seccomp-docker-default.json");
+    let profile =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/seccomp-docker-default.json");
     let seccomp: Value = serde_json::from_slice(&fs::read(profile).unwrap()).unwrap();
     let env: Vec<String> = variables
         .iter()
@@ -140,18 +145,30 @@ fn mounts(directory: &Path) -> Vec<Value> {
     let mut mounts = vec![
         mount("proc", "/proc", "nosuid,noexec,nodev"),
         mount("tmpfs", "/dev", "nosuid,strictatime,mode=755,size=65536k"),
-        mount("devpts", "/dev/pts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620"),
-        mount("tmpfs", "/dev/shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
+        mount(
+            "devpts",
+            "/dev/pts",
+            "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620",
+        ),
+        mount(
+            "tmpfs",
+            "/dev/shm",
+            "nosuid,noexec,nodev,mode=1777,size=65536k",
+        ),
         mount("sysfs", "/sys", "nosuid,noexec,nodev,ro"),
         mount("tmpfs", "/tmp", "nosuid,nodev,mode=1777"),
     ];
-    let bind = |path: &Path, mode: &str| {
-        json!({ "destination": path, "type": "bind", "source": path, "options": ["rbind", mode] })
-    };
+    let bind = |path: &Path, mode: &str| json!({ "destination": path, "type": "bind", "source": path, "options": ["rbind", mode] });
     let program = Path::new(env!("CARGO_BIN_EXE_builder")).parent().unwrap();
     let shown = SHOWN.map(Path::new);
-    let shown = shown.into_iter().chain([program, Path::new(env!("CARGO_TARGET_TMPDIR"))]);
-    mounts.extend(shown.filter(|path| path.exists()).map(|path| bind(path, "ro")));
+    let shown = shown
+        .into_iter()
+        .chain([program, Path::new(env!("CARGO_TARGET_TMPDIR"))]);
+    mounts.extend(
+        shown
+            .filter(|path| path.exists())
+            .map(|path| bind(path, "ro")),
+    );
     mounts.push(bind(directory, "rw"));
     mounts
 }

@@ -12,10 +12,6 @@
 //! Every project has its own home, store and context below one temporary directory, and the
 //! program sees no variable but those that the test sets.
 
-#![expect(
-    clippy::allow_attributes,
-    reason = "each test program uses its own part of this"
-)]
 #![allow(
     dead_code,
     unreachable_pub,
@@ -57,10 +53,10 @@ pub fn dedent(text: &str) -> String {
         .map(|line| line.len() - line.trim_start().len())
         .min()
         .unwrap_or(0);
-    let mut result: String = lines
-        .iter()
-        .map(|line| format!("{}\n", line.get(indent..).unwrap_or("")))
-        .collect();
+    let mut result = String::new();
+    for line in lines {
+        result.extend([line.get(indent..).unwrap_or(""), "\n"]);
+    }
     result.truncate(result.trim_end().len());
     result.push('\n');
     result

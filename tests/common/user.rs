@@ -52,12 +52,12 @@ impl User {
                 .any(|owner| owner == user.name || owner == user.uid.to_string())
         };
         let users = fs::read_to_string("/etc/passwd").unwrap();
-        let users = users
+        let mut users = users
             .lines()
             .filter_map(Self::of_line)
             .filter(|user| user.uid != 0);
         // From the end: people and nobody come after the system's own users.
-        let found = users.filter(|user| has_range(user) == with_range).last();
+        let found = users.rfind(|user| has_range(user) == with_range);
         if found.is_none() {
             skip(reason);
         }

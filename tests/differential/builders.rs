@@ -48,7 +48,13 @@ impl Bench {
     pub(crate) fn give(&self, user: &User) {
         use std::os::unix::fs::{PermissionsExt, lchown};
         for entry in walkdir::WalkDir::new(self.directory.path()) {
-            lchown(entry.unwrap().path(), Some(user.uid), Some(user.gid)).unwrap();
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions();
+            lchown(entry.path(), Some(user.uid), Some(user.gid)).unwrap();
+            if !entry.path_is_symlink() {
+                // A change of owner takes the set-id bits away.
+                fs::set_permissions(entry.path(), mode).unwrap();
+            }
         }
         let permissions = fs::Permissions::from_mode(0o755);
         fs::set_permissions(self.directory.path(), permissions).unwrap();
@@ -94,9 +100,10 @@ impl Bench {
             .arg(&context)
             .current_dir(self.path("home"));
         let output = command.output().unwrap();
-        match output.status.success() {
-            true => Ok(tree::of_layout(&layout)),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        if output.status.success() {
+            Ok(tree::of_layout(&layout))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
     }
 

@@ -101,7 +101,7 @@ pub(crate) fn cases(area: &str) -> Vec<Case> {
                 if bom && case.dockerfile.is_empty() {
                     case.dockerfile.push('\u{feff}');
                 }
-                case.dockerfile.push_str(&format!("{line}{end}"));
+                case.dockerfile.extend([line, end]);
             }
             continue;
         };
@@ -150,7 +150,7 @@ impl Case {
         match word {
             "about" => {}
             "user" => self.user = true,
-            "dockerfile" => self.dockerfile_name = rest.to_owned(),
+            "dockerfile" => rest.clone_into(&mut self.dockerfile_name),
             "flag" => {
                 self.flags.0.push(rest.to_owned());
                 self.flags.1.push(rest.to_owned());

@@ -132,13 +132,13 @@ fn normalise(ours: &mut BTreeMap<String, String>, theirs: &mut BTreeMap<String, 
     }
     // buildah gives no PATH to an image on scratch, and puts none into a config without Env.
     let with_path = |text: &str| text.contains("\"PATH=");
-    if !theirs.get("config.Env").is_some_and(|text| with_path(text)) {
-        if let Some(text) = ours.get_mut("config.Env") {
-            *text = text.replace(&format!("\"{DEFAULT_PATH}\","), "");
-            *text = text.replace(&format!("\"{DEFAULT_PATH}\""), "");
-            if text == "[]" {
-                ours.remove("config.Env");
-            }
+    if !theirs.get("config.Env").is_some_and(|text| with_path(text))
+        && let Some(text) = ours.get_mut("config.Env")
+    {
+        *text = text.replace(&format!("\"{DEFAULT_PATH}\","), "");
+        *text = text.replace(&format!("\"{DEFAULT_PATH}\""), "");
+        if text == "[]" {
+            ours.remove("config.Env");
         }
     }
     // An absent working directory is the root.

@@ -4,6 +4,13 @@
 //!
 //! One case alone: `DIFFERENTIAL_CASE=name cargo test --test differential`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails, and variables choose what is tested"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

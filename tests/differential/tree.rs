@@ -45,14 +45,13 @@ impl Node {
             "link" => format!("link {uid}:{gid} -> {value}"),
             _ => format!("{kind} {mode:o} {uid}:{gid} {value}"),
         };
-        let mut text = text.trim_end().to_owned();
-        for (name, value) in &self.xattrs {
-            text.push_str(&format!(" {name}={value}"));
-        }
+        let mut words = vec![text.trim_end().to_owned()];
+        let xattrs = self.xattrs.iter();
+        words.extend(xattrs.map(|(name, value)| format!("{name}={value}")));
         if self.mtime > 0 && self.mtime < OLD && *kind != "dir" {
-            text.push_str(&format!(" @{}", self.mtime));
+            words.push(format!("@{}", self.mtime));
         }
-        text
+        words.join(" ")
     }
 }
 
@@ -137,13 +136,9 @@ fn xattrs(path: &Path) -> BTreeMap<String, String> {
             let name = String::from_utf8_lossy(name).into_owned();
             let mut value = vec![0; 65536];
             let length = rustix::fs::lgetxattr(path, name.as_str(), &mut value).unwrap();
-            (name, hex(&value[..length]))
+            (name, builder::digest::hex(&value[..length]))
         })
         .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An OCI layout with one image whose layers are not compressed.
@@ -273,8 +268,10 @@ fn node(entry: &mut tar::Entry<'_, &[u8]>, inode: u64) -> Result<Node, String> {
         let extension = extension.unwrap();
         let key = extension.key().unwrap();
         if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
-            node.xattrs
-                .insert(name.to_owned(), hex(extension.value_bytes()));
+            node.xattrs.insert(
+                name.to_owned(),
+                builder::digest::hex(extension.value_bytes()),
+            );
         }
     }
     if kind == "file" {

@@ -90,11 +90,12 @@ impl RegistryPort for Arc<Memory> {
         &self,
         _: &Reference,
         blob: (&Digest, u64),
-        open: &dyn Fn() -> std::io::Result<Box<dyn Read + Send>>,
+        open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
     ) -> Result<(), Down> {
         self.asked("push blob")?;
         let mut buffer = Vec::new();
-        open().unwrap().read_to_end(&mut buffer).unwrap();
+        let mut bytes = open().map_err(|_| Down)?;
+        bytes.read_to_end(&mut buffer).unwrap();
         assert_eq!(
             (Digest::of(&buffer), buffer.len() as u64),
             (*blob.0, blob.1)

@@ -50,9 +50,7 @@ impl Store {
     pub fn replace(&self, record: Record) -> Result<Record, StoreError> {
         let path = self.paths().record(&record.key);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at!(Remove, &path)(error));
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at!(Remove, &path)(error)),
             _ => self.commit(record),
         }
     }

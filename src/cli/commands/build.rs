@@ -8,11 +8,11 @@ use super::super::args::{BuildArgs, GlobalArgs};
 use super::super::interrupt::Interrupt;
 use super::super::isolation::Passage;
 use super::super::screen::{self, Show};
-use super::super::street::Enter;
 use super::super::{Environment, Stop, files, request};
 use crate::diagnostic::Diagnostic;
 use crate::event::{EventSink, Reporter};
 use crate::failure::{ExitCode, Failure};
+use crate::pipeline::Enter;
 use crate::pipeline::request::BuildRequest;
 use crate::pipeline::result::BuildResult;
 

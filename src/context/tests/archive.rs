@@ -1,3 +1,5 @@
+//! Archives as contexts: known by content, unpacked within bounds.
+
 use std::io::Read;
 
 use super::super::archive::{Format, Received, Unpack, receive};

@@ -1,3 +1,5 @@
+//! Where the Dockerfile and its ignore file are found.
+
 use super::*;
 use crate::context::dockerfile::{FoundDockerfile, find_dockerfile, ignore_path_of};
 use crate::failure::Explain as _;

@@ -1,3 +1,5 @@
+//! Repositories as contexts: addresses, what is fetched, and what hostile ones cannot do.
+
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
@@ -79,7 +81,7 @@ impl Repository {
             .status()
             .is_err()
         {
-            eprintln_skipped();
+            crate::testing::skip("git is not installed");
             return None;
         }
         fs::create_dir(place.path().join("repo")).unwrap();
@@ -137,11 +139,6 @@ impl Repository {
         let tree = source.fetch(&commit, directory.path())?;
         Ok((tree, directory))
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
-fn eprintln_skipped() {
-    eprintln!("skipped: no git");
 }
 
 fn names(directory: &Path) -> Vec<String> {

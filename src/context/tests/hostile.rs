@@ -1,3 +1,5 @@
+//! Contexts that try to lead outside, or to make us wait.
+
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 

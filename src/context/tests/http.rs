@@ -1,3 +1,5 @@
+//! Files over HTTP: revalidation, checksums, redirects and credentials.
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

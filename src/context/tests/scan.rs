@@ -1,3 +1,5 @@
+//! What a scan finds: order, selection, links, ignore rules, modes.
+
 use std::os::unix::net::UnixListener;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a second scan reads again, and what it must never miss.
+
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;

@@ -56,13 +56,13 @@ pub(super) fn extract<'a>(
         path: path.clone(),
         source,
     };
-    let Some(tar) = open().and_then(open_archive).map_err(read)? else {
+    let Some(tar) = open().map(open_archive).map_err(read)? else {
         return Ok(None);
     };
     let tree = layer::index(tar, Limits::default(), io::sink())
         .map_err(failed)?
         .tree;
-    let Some(tar) = open().and_then(open_archive).map_err(read)? else {
+    let Some(tar) = open().map(open_archive).map_err(read)? else {
         return Ok(None);
     };
     let scratch = store.draft_dir()?;

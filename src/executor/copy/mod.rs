@@ -14,17 +14,16 @@ use source::Sources;
 
 use super::Executor;
 use super::chain::Chain;
-use super::contents::{PLAIN, encoder_name, write_both};
+use super::contents::write_both;
 use super::error::ExecuteError;
 use super::step::{Made, Receipt};
-use crate::cache::store::Hashing;
-use crate::cache::{BlobForm, Material};
 use crate::clock::Epoch;
 use crate::digest::ContentDigest;
 use crate::failure::Failure;
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::planner::graph::Step;
+use crate::planner::key;
 use crate::planner::op::{CopyInput, CopyOp, SelectionDigest, Source, Unpack, WorkdirOp};
 use crate::tree::{Owner, Tree, View, resolve_owner, selection_digest};
 
@@ -40,7 +39,7 @@ pub fn selection(op: &CopyOp, view: &View) -> Result<SelectionDigest, CopyError>
         parts.extend_from_slice(&(path.len() as u64).to_le_bytes());
         parts.extend_from_slice(path.as_bytes());
         for named in source::named(view, 0, path, op.parents, excludes.as_ref())? {
-            let name = named.named.as_bytes();
+            let name = named.given.as_bytes();
             parts.extend_from_slice(&(name.len() as u64).to_le_bytes());
             parts.extend_from_slice(name);
             parts.extend_from_slice(selection_digest(named.select()).as_bytes());
@@ -78,10 +77,10 @@ impl Executor<'_> {
         };
         let owner = match (&op.chown, &below) {
             (None, _) => None,
-            (Some(owner), Some(view)) => Some(self.owner(view, owner)?),
-            (Some(owner), None) => Some(self.owner(&View::new(), owner)?),
+            (Some(owner), Some(view)) => Some(chown(view, owner)?),
+            (Some(owner), None) => Some(chown(&View::new(), owner)?),
         };
-        let mut placer = Placer::new(Destination {
+        let mut target = Placer::new(Destination {
             base: below.as_ref(),
             path: &op.destination,
             is_directory: op.destination_is_directory,
@@ -89,8 +88,8 @@ impl Executor<'_> {
             chmod: op.chmod.as_ref(),
             epoch: step.epoch,
         })?;
-        sources.place(self, op, excludes(op)?.as_ref(), &mut placer)?;
-        let layout = placer.finish();
+        sources.place(self, op, excludes(op)?.as_ref(), &mut target)?;
+        let layout = target.finish();
         self.write_placed(step, layout, &sources, receipt)
     }
 
@@ -111,7 +110,7 @@ impl Executor<'_> {
                 source,
             })?
         };
-        let mut placer = Placer::new(Destination {
+        let mut target = Placer::new(Destination {
             base: Some(&view),
             path: &op.path,
             is_directory: true,
@@ -119,8 +118,8 @@ impl Executor<'_> {
             chmod: None,
             epoch: step.epoch,
         })?;
-        placer.make_destination()?;
-        let layout = placer.finish();
+        target.make_destination()?;
+        let layout = target.finish();
         self.write_placed(step, layout, &Sources::none(), receipt)
     }
 
@@ -144,7 +143,7 @@ impl Executor<'_> {
             unpack: Unpack::Never,
         };
         let mut sources = Sources::gather(self, &op)?;
-        let mut placer = Placer::new(Destination {
+        let mut target = Placer::new(Destination {
             base: None,
             path: &op.destination,
             is_directory: true,
@@ -152,8 +151,8 @@ impl Executor<'_> {
             chmod: None,
             epoch: Epoch(i64::MAX),
         })?;
-        sources.place(self, &op, None, &mut placer)?;
-        let Layout { entries, origins } = placer.finish();
+        sources.place(self, &op, None, &mut target)?;
+        let Layout { entries, origins } = target.finish();
         let contents = sources.contents(self, origins)?;
         let failed = |source| ExecuteError::Snapshot {
             name: "cache mount".to_owned(),
@@ -161,13 +160,6 @@ impl Executor<'_> {
         };
         write_both(&entries, &contents, directory).map_err(failed)?;
         Ok(())
-    }
-
-    fn owner(&self, view: &View, owner: &str) -> Result<Owner, CopyError> {
-        resolve_owner(view, owner).map_err(|source| CopyError::Owner {
-            owner: owner.to_owned(),
-            source,
-        })
     }
 
     /// Writes the layer of placed entries, unless a layer of the same entries is known.
@@ -179,11 +171,10 @@ impl Executor<'_> {
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
         let Layout { entries, origins } = layout.clamped(step.epoch);
-        // The entries are all that the layer depends on: their digest is the content key.
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
-        let material = Material::new("entries").with("tree", tree.digest().to_string());
+        let material = key::placed_content(&tree);
         if let Some(record) = self.content_hit(step, &material) {
-            return Ok(Made::Known(record));
+            return Ok(Made::Known(Box::new(record)));
         }
         receipt.materials.push(material);
         let contents = sources.contents(self, origins)?;
@@ -191,52 +182,29 @@ impl Executor<'_> {
             name: step.name.clone(),
             source,
         };
-        let draft = match self.needs_directory(step.id) {
-            true => Some(self.faces.draft()?),
-            false => None,
-        };
-        let (written, blob) = match (&draft, self.input.options.encoding) {
-            (Some(draft), _) => {
-                let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
-                (written, None)
-            }
-            (None, encoding) => {
-                let encoding = encoding.unwrap_or(PLAIN);
-                let mut writer = self.input.store.blob_writer(Hashing::ByCaller)?;
-                let written = layer::write_layer(
-                    tree.entries(),
-                    &contents,
-                    step.epoch,
-                    Some(encoding),
-                    &mut writer,
-                )
-                .map_err(failed)?;
-                let blob = written.blob.as_ref().map(|blob| (blob.digest, blob.size));
-                let (digest, size) = writer.commit(blob)?;
-                let made_by = Some(encoder_name(encoding));
-                let compression = encoding.compression;
-                (
-                    written,
-                    Some(BlobForm {
-                        compression,
-                        digest,
-                        size,
-                        made_by,
-                    }),
-                )
-            }
-        };
+        if !self.needs_directory(step.id) {
+            let (entries, epoch) = (tree.entries(), step.epoch);
+            let (diff_id, size) = self.write_blob(|encoding, blob| {
+                layer::write_layer(entries, &contents, epoch, Some(encoding), blob).map_err(failed)
+            })?;
+            return Ok(Made::Layer { diff_id, size });
+        }
+        let draft = self.faces.draft()?;
+        let written = write_both(tree.entries(), &contents, draft.fs()).map_err(failed)?;
         let diff_id = written.diff_id;
         self.faces.keep_tree(diff_id, written.tree)?;
-        if let Some(form) = blob {
-            self.input.store.add_blob_form(&diff_id, form)?;
-        }
-        if let Some(draft) = draft {
-            self.input.store.keep_dir(&diff_id, draft)?;
-        }
+        self.input.store.keep_dir(&diff_id, draft)?;
         Ok(Made::Layer {
             diff_id,
             size: written.size,
         })
     }
+}
+
+/// The owner that `--chown` names.
+fn chown(view: &View, owner: &str) -> Result<Owner, CopyError> {
+    resolve_owner(view, owner).map_err(|source| CopyError::Owner {
+        owner: owner.to_owned(),
+        source,
+    })
 }

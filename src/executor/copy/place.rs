@@ -9,7 +9,7 @@ use super::CopyError;
 use super::select::Named;
 use crate::clock::Epoch;
 use crate::planner::op::Chmod;
-use crate::tree::{Entry, Follow, Kind, Selected, TreePath, View};
+use crate::tree::{Entry, Follow, Kind, Selected, Tree, TreePath, View};
 
 /// The source that holds the content of a file: the number of its tree and the path in it.
 pub(crate) type Origin = (usize, TreePath);
@@ -108,7 +108,7 @@ impl<'a> Placer<'a> {
             return self.place_contents(source, &self.resolved.clone());
         }
         let target = if into_directory {
-            self.resolved.join_name(source.named.name())
+            self.resolved.join_name(source.given.name())
         } else {
             self.resolved.clone()
         };
@@ -134,12 +134,16 @@ impl<'a> Placer<'a> {
         self.place_all(source, &self.resolved.join(kept))
     }
 
-    /// Places what an archive holds below the destination, with its own owners and modes.
-    pub(crate) fn place_archive(&mut self, source: &Named<'_>) -> Result<(), CopyError> {
+    /// Places what an archive holds below the destination, with its own owners and modes, as tar
+    /// does: what is in the way is replaced, and a directory that the archive only implies may be
+    /// a symlink of the image.
+    pub(crate) fn place_archive(
+        &mut self,
+        source: &Named<'_>,
+        archive: &Tree,
+    ) -> Result<(), CopyError> {
         let chmod = self.destination.chmod.take();
-        let result = self
-            .make_directories(&self.resolved.clone())
-            .and_then(|()| self.place_contents(source, &self.resolved.clone()));
+        let result = self.place_members(source, archive);
         self.destination.chmod = chmod;
         result
     }
@@ -194,6 +198,61 @@ impl<'a> Placer<'a> {
         Ok(())
     }
 
+    fn place_members(&mut self, source: &Named<'_>, archive: &Tree) -> Result<(), CopyError> {
+        self.make_directories(&self.resolved.clone())?;
+        let mut places = BTreeMap::from([(TreePath::root(), self.resolved.clone())]);
+        for selected in source
+            .select()
+            .iter()
+            .filter(|selected| !selected.name.is_root())
+        {
+            let path = place_of(&places, &selected.name);
+            if selected.entry.is_directory() {
+                let is_implied = archive.entry(&selected.name).is_none();
+                let path = if is_implied {
+                    self.lead_through(path)?
+                } else {
+                    path
+                };
+                if !is_implied || self.standing(&path) == Standing::Nothing {
+                    self.insert(path.clone(), selected.entry, None);
+                }
+                places.insert(selected.name.clone(), path);
+                continue;
+            }
+            self.placed.retain(|placed, _| !placed.is_within(&path));
+            let first = selected
+                .same_as
+                .as_ref()
+                .map(|first| place_of(&places, first));
+            self.insert_file(source.root, selected.entry, first, path);
+        }
+        Ok(())
+    }
+
+    /// Where a directory is that names in an archive lead through.
+    fn lead_through(&self, path: TreePath) -> Result<TreePath, CopyError> {
+        let Some(base) = self
+            .destination
+            .base
+            .filter(|_| !self.placed.contains_key(&path))
+        else {
+            return Ok(path);
+        };
+        let failed = |source| CopyError::Destination {
+            path: path.to_string(),
+            source,
+        };
+        let resolved = base
+            .resolve_missing(path.as_bytes(), None, Follow::All)
+            .map_err(failed)?;
+        let path = resolved.path();
+        match self.standing(&path) {
+            Standing::Other => Err(CopyError::NotADirectory { path }),
+            Standing::Directory | Standing::Nothing => Ok(path),
+        }
+    }
+
     /// Places a source and what is in it.
     fn place_all(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
         for selected in source.select() {
@@ -221,17 +280,27 @@ impl<'a> Placer<'a> {
         if standing == Standing::Directory {
             return Err(CopyError::ReplacesDirectory { path });
         }
-        let mut entry = selected.entry.clone();
+        let first = selected.same_as.as_ref().map(|first| target.join(first));
+        self.insert_file(root, selected.entry, first, path);
+        Ok(())
+    }
+
+    /// Places what is no directory; `first` is where another name of it was placed.
+    fn insert_file(
+        &mut self,
+        root: usize,
+        source: &Entry,
+        first: Option<TreePath>,
+        path: TreePath,
+    ) {
+        let mut entry = source.clone();
         let mut origin = None;
-        if let Some(first) = &selected.same_as {
-            entry.kind = Kind::Hardlink {
-                target: target.join(first),
-            };
+        if let Some(target) = first {
+            entry.kind = Kind::Hardlink { target };
         } else if matches!(entry.kind, Kind::File { .. }) {
             origin = Some((root, entry.path.clone()));
         }
         self.insert(path, &entry, origin);
-        Ok(())
     }
 
     fn insert(&mut self, path: TreePath, source: &Entry, origin: Option<(usize, TreePath)>) {
@@ -241,10 +310,10 @@ impl<'a> Placer<'a> {
         if let Some((uid, gid)) = self.destination.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
-        if let Some(chmod) = self.destination.chmod {
-            if !matches!(entry.kind, Kind::Symlink { .. }) {
-                entry.mode = chmod.apply(entry.mode, entry.is_directory());
-            }
+        if let Some(chmod) = self.destination.chmod
+            && !matches!(entry.kind, Kind::Symlink { .. })
+        {
+            entry.mode = chmod.apply(entry.mode, entry.is_directory());
         }
         if let Kind::Directory { opaque } = &mut entry.kind {
             *opaque = false;
@@ -305,4 +374,13 @@ impl<'a> Placer<'a> {
             Standing::Other
         }
     }
+}
+
+/// Where a member of an archive goes, given where its directory went.
+fn place_of(places: &BTreeMap<TreePath, TreePath>, name: &TreePath) -> TreePath {
+    let parent = name.parent().unwrap_or_else(TreePath::root);
+    places
+        .get(&parent)
+        .unwrap_or(&parent)
+        .join_name(name.name())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::CopyError;
 use crate::pattern::{Glob, Ignore};
-use crate::tree::{Follow, Selected, TreePath, View};
+use crate::tree::{Follow, Node, Selected, TreePath, View};
 
 /// One thing that a source named: a file, or a directory with what is in it.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Named<'a> {
     /// Where it is, symlinks followed.
     pub(crate) path: TreePath,
     /// The path as it was named; its last component is what a file is called at its destination.
-    pub(crate) named: TreePath,
+    pub(crate) given: TreePath,
     /// `--exclude`.
     pub(crate) excludes: Option<&'a Ignore>,
 }
@@ -99,10 +99,10 @@ pub(crate) fn name<'a>(
             root,
             view,
             path,
-            named,
+            given: named,
             excludes,
         };
-        let is_excluded = |excludes: &Ignore| excludes.excluded(thing.named.name());
+        let is_excluded = |excludes: &Ignore| excludes.excluded(thing.given.name());
         if !thing.is_directory() && excludes.is_some_and(is_excluded) {
             continue;
         }
@@ -118,36 +118,32 @@ fn literal(glob: &Glob) -> TreePath {
         .fold(TreePath::root(), |path, name| path.join_name(name))
 }
 
-/// The paths that a wildcard matches, in tree order. What is written out may lead through
-/// symlinks; what a wildcard matches is not followed on the way.
+/// The paths that a wildcard matches, in tree order. What is written before the first wildcard may
+/// lead through symlinks; after it nothing is followed on the way.
 fn expand(view: &View, glob: &Glob) -> Vec<TreePath> {
     let mut level = vec![TreePath::root()];
+    let mut follows = true;
     for component in (0..glob.depth()).filter_map(|depth| glob.component(depth)) {
         let mut next = Vec::new();
-        for path in &level {
-            let Ok(directory) = view.resolve(path.as_bytes(), None, Follow::All) else {
-                continue;
+        for path in level {
+            let directory = if follows {
+                view.resolve(path.as_bytes(), None, Follow::All)
+            } else {
+                Ok(path)
             };
-            match component.literal() {
-                Some(name) => {
-                    let path = directory.join_name(name);
-                    if view.lookup(&path).is_some() {
-                        next.push(path);
-                    }
+            let Ok(directory) = directory else { continue };
+            if let Some(name) = component.literal() {
+                let path = directory.join_name(name);
+                if view.lookup(&path).is_some() {
+                    next.push(path);
                 }
-                None => {
-                    let children = view.children(&directory);
-                    let matching = |path: &&TreePath| component.matches(path.name());
-                    next.extend(
-                        children
-                            .iter()
-                            .map(|node| node.path())
-                            .filter(matching)
-                            .cloned(),
-                    );
-                }
+            } else {
+                let children = view.children(&directory);
+                let paths = children.iter().map(Node::path);
+                next.extend(paths.filter(|path| component.matches(path.name())).cloned());
             }
         }
+        follows &= component.literal().is_some();
         level = next;
     }
     level

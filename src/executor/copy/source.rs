@@ -77,12 +77,12 @@ pub(super) fn named<'a>(
         let path = node.path();
         let inside = found.last().is_some_and(|last| path.is_within(&last.path));
         if !path.is_root() && !inside && glob.matches(path.as_bytes()) {
-            let (path, named) = (path.clone(), path.clone());
+            let (path, given) = (path.clone(), path.clone());
             found.push(Named {
                 root,
                 view,
                 path,
-                named,
+                given,
                 excludes,
             });
         }
@@ -204,19 +204,21 @@ impl Sources {
         let Some(extracted) = archive::extract(executor.input.store, &open, &path)? else {
             return Ok(false);
         };
-        let view = View::merge(&[Arc::clone(extracted.tree())]);
+        let tree = Arc::clone(extracted.tree());
+        let view = View::merge(&[Arc::clone(&tree)]);
         let contents = Origin::Files(extracted.files());
         self.extracted.push(extracted);
         let number = self.add(SourceTree { view, contents });
         let view = &self.trees[number].view;
-        let (path, named) = (TreePath::root(), TreePath::root());
-        placer.place_archive(&Named {
+        let (path, given) = (TreePath::root(), TreePath::root());
+        let place = Named {
             root: number,
             view,
             path,
-            named,
+            given,
             excludes: None,
-        })?;
+        };
+        placer.place_archive(&place, &tree)?;
         Ok(true)
     }
 
@@ -312,12 +314,12 @@ fn place_with_parents(
         TreePath::clean(before).components().count()
     });
     let kept = thing
-        .named
+        .given
         .components()
         .skip(pivot)
         .fold(TreePath::root(), |path, name| path.join_name(name));
     let mut parents = Vec::new();
-    let mut source = thing.named.parent();
+    let mut source = thing.given.parent();
     let mut place = kept.parent();
     while let (Some(from), Some(to)) = (source, place.filter(|path| !path.is_root())) {
         if let Some(node) = thing.view.lookup(&from) {
@@ -362,16 +364,13 @@ impl Opener {
         (number, diff_id): (usize, DiffId),
         wanted: BTreeMap<TreePath, (usize, TreePath)>,
     ) -> Result<(), Failure> {
-        let mut spool = match self.spool.take() {
-            Some(spool) => spool,
-            None => {
-                let draft = executor.input.store.draft_dir()?;
-                let scratch = |source| CopyError::Scratch { source };
-                (
-                    Spool::new(tempfile::tempfile_in(draft.fs()).map_err(scratch)?),
-                    draft,
-                )
-            }
+        let mut spool = if let Some(spool) = self.spool.take() {
+            spool
+        } else {
+            let draft = executor.input.store.draft_dir()?;
+            let scratch = |source| CopyError::Scratch { source };
+            let file = tempfile::tempfile_in(draft.fs()).map_err(scratch)?;
+            (Spool::new(file), draft)
         };
         let tar = executor.faces.any_tar(diff_id)?;
         let paths: BTreeSet<TreePath> = wanted.keys().cloned().collect();

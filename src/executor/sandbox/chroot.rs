@@ -36,9 +36,7 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     // All that stems from the command comes back to this process, and nothing can look into it.
     guard()?;
     refuse(spec)?;
-    for cgroup in &job.cgroups {
-        super::outer::join_cgroup(cgroup)?;
-    }
+    super::outer::join_cgroups(&job.cgroups)?;
 
     // What the command sees besides its image.
     let root = rootfs::open_directory(&spec.upper)?;

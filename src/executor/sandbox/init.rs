@@ -47,7 +47,9 @@ pub(super) fn run(mut init: Init<'_>) -> ! {
     if let Some(listener) = listener {
         let identity = (init.identity.uid, init.identity.gid);
         let exit = supervise(command, &listener, identity);
-        exit_now(i32::from(message::send(control, &Report::Exited(exit)).is_err()))
+        exit_now(i32::from(
+            message::send(control, &Report::Exited(exit)).is_err(),
+        ))
     }
     // Descriptors of the host's directories end here: the command can count ours, if not use them.
     only_standard_descriptors(control, |control| {

@@ -35,7 +35,10 @@ pub(super) fn read_path_if(
         if count == 0 {
             return None;
         }
-        if let Some(position) = path[length..length + count].iter().position(|byte| *byte == 0) {
+        if let Some(position) = path[length..length + count]
+            .iter()
+            .position(|byte| *byte == 0)
+        {
             path.truncate(length + position);
             return is_wanted(&path).then_some(path);
         }

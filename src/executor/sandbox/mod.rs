@@ -52,6 +52,6 @@ pub use error::{Errno, SandboxError};
 pub use parent::Sandbox;
 pub use rootfs::{has_single_id, in_user_namespace};
 pub use spec::{
-    Bind, Exit, HostsEntry, Limits, Notice, Outcome, RootDriver, Rung, SandboxMount, SandboxNetwork,
-    SandboxSpec, Stream, Ulimit,
+    Bind, Exit, HostsEntry, Limits, Notice, Outcome, RootDriver, Rung, SandboxMount,
+    SandboxNetwork, SandboxSpec, Stream, Ulimit,
 };

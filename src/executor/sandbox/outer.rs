@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -72,9 +73,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
 
     // Nothing of ours may outlive the builder, or be opened through /proc by the command.
     guard()?;
-    for cgroup in &job.cgroups {
-        join_cgroup(cgroup)?;
-    }
+    join_cgroups(&job.cgroups)?;
 
     // The process namespace begins with the next fork; all others hold for this process, too.
     unshare(job)?;
@@ -110,10 +109,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
 
     // PID 1 mounts /proc and then makes the host's file systems disappear, for us too.
     let (parent_alive, we_live) = std::io::pipe().map_err(|error| control_error(&error))?;
-    let forked = sys::process::fork().map_err(|error| SandboxError::Fork {
-        source: error.into(),
-    })?;
-    match forked {
+    match fork()? {
         Fork::Child => {
             drop(we_live);
             init::run(Init {
@@ -181,9 +177,19 @@ fn guard() -> Result<(), SandboxError> {
     guard().map_err(|source| SandboxError::Guard { source })
 }
 
-pub(super) fn join_cgroup(cgroup: &std::path::Path) -> Result<(), SandboxError> {
-    std::fs::write(cgroup.join("cgroup.procs"), "0").map_err(|error| SandboxError::WriteFile {
-        name: cgroup.join("cgroup.procs").display().to_string(),
+pub(super) fn join_cgroups(cgroups: &[PathBuf]) -> Result<(), SandboxError> {
+    for cgroup in cgroups {
+        let members = cgroup.join("cgroup.procs");
+        std::fs::write(&members, "0").map_err(|error| SandboxError::WriteFile {
+            name: members.display().to_string(),
+            source: error.into(),
+        })?;
+    }
+    Ok(())
+}
+
+fn fork() -> Result<Fork, SandboxError> {
+    sys::process::fork().map_err(|error| SandboxError::Fork {
         source: error.into(),
     })
 }

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 
 use super::memory;
 use super::seccomp::Owning;
-use crate::sys::supervise::{self, Answer, Call};
 use crate::sys;
+use crate::sys::supervise::{self, Answer, Call};
 use crate::tree::{OWNER_NOTE, owner_note, owner_of_note};
 
 /// "Leave it as it is" for chown(2).
@@ -31,12 +31,7 @@ pub(super) fn serve(listener: BorrowedFd<'_>, identity: (u32, u32)) {
     let _ = supervise::answer(listener, &call, answer);
 }
 
-#[expect(clippy::host_endian_bytes, reason = "a process's memory is in the host's order")]
-fn reply(
-    listener: BorrowedFd<'_>,
-    call: &Call,
-    identity: (u32, u32),
-) -> Result<Answer, Errno> {
+fn reply(listener: BorrowedFd<'_>, call: &Call, identity: (u32, u32)) -> Result<Answer, Errno> {
     let owning = Owning::HERE;
     let number = u32::try_from(call.number).map_err(|_| Errno::NOSYS)?;
     if owning.users.contains(&number) {
@@ -47,8 +42,13 @@ fn reply(
     }
     if let Some(position) = owning.all.iter().position(|all| *all == number) {
         let id = [identity.0, identity.1][position];
+        #[expect(
+            clippy::host_endian_bytes,
+            reason = "the memory of a process of this machine"
+        )]
+        let id = id.to_ne_bytes();
         for address in &call.args[..3] {
-            memory::write(call, *address, &id.to_ne_bytes()).ok_or(Errno::FAULT)?;
+            memory::write(call, *address, &id).ok_or(Errno::FAULT)?;
         }
         return Ok(Answer::Value(0));
     }
@@ -73,11 +73,19 @@ fn tell(listener: BorrowedFd<'_>, call: &Call, number: u32) -> Option<Answer> {
         (open_number(call, descriptor(first)).ok()?, second, None)
     } else if number == owning.stat || number == owning.lstat {
         let nofollow = number == owning.lstat;
-        (named(call, libc::AT_FDCWD, first, nofollow).ok()?, second, None)
+        (
+            named(call, libc::AT_FDCWD, first, nofollow).ok()?,
+            second,
+            None,
+        )
     } else if number == owning.newfstatat {
         (at(call, first, second, fourth).ok()?, third, None)
     } else {
-        (at(call, first, second, third).ok()?, fifth, Some(low(fourth)))
+        (
+            at(call, first, second, third).ok()?,
+            fifth,
+            Some(low(fourth)),
+        )
     };
     let owner = noted(&file)?;
     let bytes = match mask {
@@ -176,12 +184,12 @@ fn open_number(call: &Call, number: i32) -> Result<OwnedFd, Errno> {
     } else {
         format!("/proc/{}/fd/{number}", call.thread)
     };
-    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(
-        |errno| match errno {
+    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+        match errno {
             Errno::NOENT => Errno::BADF,
             other => other,
-        },
-    )
+        }
+    })
 }
 
 /// Opens what the caller calls by a path, in its root.

@@ -9,9 +9,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid, makedev,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 
 use super::copying;
@@ -137,7 +135,9 @@ impl<'root> Places<'root> {
             undo(&exchange).map_err(|errno| exchange_error(&exchange.target, errno))?;
         }
         let clean_up = |source| SandboxError::CleanUp { source };
-        self.points.clean_up().map_err(|errno| clean_up(errno.into()))?;
+        self.points
+            .clean_up()
+            .map_err(|errno| clean_up(errno.into()))?;
         let work = reopen(&self.work).map_err(|errno| clean_up(errno.into()))?;
         for entry in read_directory(work.as_fd()).map_err(|error| clean_up(error.into()))? {
             remove_all_at(work.as_fd(), &entry.name).map_err(|error| clean_up(error.into()))?;
@@ -158,7 +158,12 @@ impl<'root> Places<'root> {
         let name = self.name();
         let make = || -> Result<OwnedFd, Errno> {
             rustix::fs::mkdirat(&self.work, &name, Mode::RWXU)?;
-            rustix::fs::chmodat(&self.work, &name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+            rustix::fs::chmodat(
+                &self.work,
+                &name,
+                Mode::from_raw_mode(mode),
+                AtFlags::empty(),
+            )?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::openat(&self.work, &name, flags, Mode::empty())
         };
@@ -195,16 +200,16 @@ impl<'root> Places<'root> {
             return Err(open_error(Errno::INVAL));
         };
         let home = open_directory(parent)?;
-        self.put(&bind.target, PointKind::Directory, Some(home), name.to_owned())
+        self.put(
+            &bind.target,
+            PointKind::Directory,
+            Some(home),
+            name.to_owned(),
+        )
     }
 
     /// A copy of what `source` names inside of `tree`: what the command writes to it is lost.
-    fn copied(
-        &mut self,
-        target: &str,
-        tree: &OwnedFd,
-        source: &str,
-    ) -> Result<(), SandboxError> {
+    fn copied(&mut self, target: &str, tree: &OwnedFd, source: &str) -> Result<(), SandboxError> {
         let path = source.trim_start_matches('/');
         let found = if path.is_empty() {
             rustix::io::fcntl_dupfd_cloexec(tree, 3)

@@ -275,7 +275,10 @@ mod tests {
             ("/proc/self/status", Some(file(me, "status", false))),
             ("//proc/./self//comm", Some(file(me, "comm", true))),
             ("/proc/12/comm", Some(file(Who::Process(12), "comm", false))),
-            ("/proc/self/task/7/stat", Some(file(Who::Process(7), "stat", false))),
+            (
+                "/proc/self/task/7/stat",
+                Some(file(Who::Process(7), "stat", false)),
+            ),
             ("/proc/mounts", Some(file(me, "mounts", false))),
             ("/proc/net/tcp", Some(file(me, "net/tcp", false))),
             ("/proc/self/exe", Some(link(me, "exe"))),
@@ -285,7 +288,10 @@ mod tests {
             ("/proc/self/fd", Some(Wanted::Descriptors(me))),
             ("/proc", Some(Wanted::Top)),
             ("/proc/cpuinfo", Some(Wanted::Machine("cpuinfo".into()))),
-            ("/proc/sys/kernel/pid_max", Some(Wanted::Machine("sys/kernel/pid_max".into()))),
+            (
+                "/proc/sys/kernel/pid_max",
+                Some(Wanted::Machine("sys/kernel/pid_max".into())),
+            ),
             ("/proc/sys/../1/environ", None),
             ("/proc/1/root/etc/shadow", None),
             ("/proc/self/root/etc", None),

@@ -248,7 +248,9 @@ pub enum Notice {
         name: String,
     },
     /// The command is not fenced in by Landlock.
-    #[error("RUN is kept out of the builder's files by chroot alone, and has no CAP_SYS_CHROOT: Landlock cannot be used ({why})")]
+    #[error(
+        "RUN is kept out of the builder's files by chroot alone, and has no CAP_SYS_CHROOT: Landlock cannot be used ({why})"
+    )]
     NoFence {
         /// Why.
         why: String,

@@ -36,9 +36,18 @@ pub(super) struct Supervisor<'a> {
 
 /// What a call asks for.
 enum Question {
-    Open { path: Vec<u8>, flags: OFlags },
-    ReadLink { path: Vec<u8>, buffer: u64, size: u64 },
-    HostName { buffer: u64 },
+    Open {
+        path: Vec<u8>,
+        flags: OFlags,
+    },
+    ReadLink {
+        path: Vec<u8>,
+        buffer: u64,
+        size: u64,
+    },
+    HostName {
+        buffer: u64,
+    },
 }
 
 /// What is answered.
@@ -87,7 +96,8 @@ impl Supervisor<'_> {
         match question {
             Question::HostName { buffer } => {
                 let names = host_names(self.host_name);
-                memory::write(call, *buffer, &names).map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
+                memory::write(call, *buffer, &names)
+                    .map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
             }
             Question::Open { path, flags } => match procfs::wanted(path) {
                 Some(wanted) => self.open(call, &wanted, *flags),
@@ -102,7 +112,9 @@ impl Supervisor<'_> {
                 let Some(target) = self.read_link(call, &wanted) else {
                     return GO_ON;
                 };
-                let length = target.len().min(usize::try_from(*size).unwrap_or(usize::MAX));
+                let length = target
+                    .len()
+                    .min(usize::try_from(*size).unwrap_or(usize::MAX));
                 let value = i64::try_from(length).unwrap_or(0);
                 match memory::write(call, *buffer, &target[..length]) {
                     Some(()) => Reply::Plain(Answer::Value(value)),
@@ -118,24 +130,27 @@ impl Supervisor<'_> {
         }
         let is_read = (flags & OFlags::RWMODE) == OFlags::RDONLY;
         match wanted {
-            Wanted::File { writable: false, .. } | Wanted::Machine(_) if !is_read => {
+            Wanted::File {
+                writable: false, ..
+            }
+            | Wanted::Machine(_)
+                if !is_read =>
+            {
                 Errno::ACCESS.into()
             }
             Wanted::Machine(path) => reply(open_machine(path)),
-            Wanted::File { who, path, .. } => match directory(call, *who) {
+            Wanted::File { who, path, .. } => match directory_of(call, *who) {
                 Some(directory) => reply(open_plain(&format!("{directory}/{path}"), flags)),
                 None => Errno::NOENT.into(),
             },
-            Wanted::Link { who, path } => match directory(call, *who) {
+            Wanted::Link { who, path } => match directory_of(call, *who) {
                 Some(directory) => reply(open_link(&format!("{directory}/{path}"), flags)),
                 None => Errno::NOENT.into(),
             },
-            Wanted::Descriptors(who) if self.fenced && is_read => {
-                match directory(call, *who) {
-                    Some(directory) => reply(open_plain(&format!("{directory}/fd"), flags)),
-                    None => Errno::NOENT.into(),
-                }
-            }
+            Wanted::Descriptors(who) if self.fenced && is_read => match directory_of(call, *who) {
+                Some(directory) => reply(open_plain(&format!("{directory}/fd"), flags)),
+                None => Errno::NOENT.into(),
+            },
             Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => GO_ON,
         }
     }
@@ -152,7 +167,7 @@ impl Supervisor<'_> {
                 })
             }
             Wanted::Link { who, path } => {
-                let link = format!("{}/{path}", directory(call, *who)?);
+                let link = format!("{}/{path}", directory_of(call, *who)?);
                 let target = rustix::fs::readlink(link, Vec::new()).ok()?.into_bytes();
                 let own = format!("/proc/self/fd/{}", self.root.as_raw_fd());
                 let root = rustix::fs::readlink(own, Vec::new()).ok()?.into_bytes();
@@ -182,15 +197,6 @@ impl Supervisor<'_> {
             // Most are there already.
             let _ = procfs::fill_process(self.proc.as_fd(), &process.to_string());
         }
-    }
-}
-
-/// The directory of a process of the command.
-fn directory(call: &Call, who: Who) -> Option<String> {
-    match who {
-        Who::Caller => Some(format!("/proc/{}", call.thread)),
-        Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
-        Who::Process(_) => None,
     }
 }
 
@@ -267,8 +273,12 @@ impl Caller {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         let become_it = setresgid(gid, gid, root.1).and_then(|()| setresuid(uid, uid, root.0));
         let done = action();
-        let back = setresuid(root.0, root.0, root.0).and_then(|()| setresgid(root.1, root.1, root.1));
-        debug_assert!(become_it.is_err() || back.is_ok(), "the saved ids are root's");
+        let back =
+            setresuid(root.0, root.0, root.0).and_then(|()| setresgid(root.1, root.1, root.1));
+        debug_assert!(
+            become_it.is_err() || back.is_ok(),
+            "the saved ids are root's"
+        );
         done
     }
 }
@@ -293,7 +303,6 @@ fn question(call: &Call) -> Option<Question> {
     Some(Question::Open { path, flags })
 }
 
-#[expect(clippy::host_endian_bytes, reason = "a process's memory is in the host's order")]
 /// The flags of a call that opens; `None` if it resolves its path in a way of its own.
 fn open_flags(call: &Call) -> Option<OFlags> {
     let asked = Asked::HERE;
@@ -311,7 +320,9 @@ fn open_flags(call: &Call) -> Option<OFlags> {
         }
         word(0)?
     };
-    Some(OFlags::from_bits_retain(u32::try_from(flags & 0xffff_ffff).ok()?))
+    Some(OFlags::from_bits_retain(
+        u32::try_from(flags & 0xffff_ffff).ok()?,
+    ))
 }
 
 /// Whether a path begins as one of those that are served; quick, since every call asks.
@@ -378,11 +389,26 @@ pub(super) fn descendants() -> Vec<u32> {
     let Ok(proc) = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()) else {
         return Vec::new();
     };
-    processes(proc.as_fd()).into_iter().filter(|process| is_ours(*process)).collect()
+    processes(proc.as_fd())
+        .into_iter()
+        .filter(|process| is_ours(*process))
+        .collect()
 }
 
 fn processes(proc: BorrowedFd<'_>) -> Vec<u32> {
     let entries = crate::rooted::read_directory(proc).unwrap_or_default();
     let number = |name: &std::ffi::CStr| name.to_str().ok()?.parse().ok();
-    entries.iter().filter_map(|entry| number(&entry.name)).collect()
+    entries
+        .iter()
+        .filter_map(|entry| number(&entry.name))
+        .collect()
+}
+
+/// The directory of a process of the command.
+fn directory_of(call: &Call, who: Who) -> Option<String> {
+    match who {
+        Who::Caller => Some(format!("/proc/{}", call.thread)),
+        Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
+        Who::Process(_) => None,
+    }
 }

@@ -209,6 +209,26 @@ struct Here {
     opaque: bool,
 }
 
+impl Here {
+    /// The walk of a directory in this one that hides what is below it.
+    fn hiding(path: TreePath) -> Job {
+        Job::Directory {
+            path,
+            layers: Vec::new(),
+            opaque: false,
+        }
+    }
+
+    /// The walk of a directory in this one that merges with those below.
+    fn merging(&self, path: TreePath, opaque: bool) -> Job {
+        Job::Directory {
+            path,
+            layers: self.lowers.layers.clone(),
+            opaque: self.opaque || opaque,
+        }
+    }
+}
+
 struct Walk<'a> {
     root: &'a Root,
     lowers: &'a [Root],
@@ -325,37 +345,23 @@ impl Walk<'_> {
             return Err(SnapshotError::Redirected { path, feature });
         }
         if type_of(&state).is_dir() {
-            let merges = below
-                .as_ref()
-                .is_some_and(|(state, _)| type_of(state).is_dir());
-            let layers = if merges {
-                here.lowers.layers.clone()
-            } else {
-                Vec::new()
+            let job = match &below {
+                Some((state, _)) if type_of(state).is_dir() => {
+                    here.merging(path.clone(), extended.opaque)
+                }
+                _ => Here::hiding(path.clone()),
             };
-            jobs.push(Job::Directory {
-                path: path.clone(),
-                layers,
-                opaque: merges && (here.opaque || extended.opaque),
-            });
+            jobs.push(job);
         }
         let made_by = self.options.maker.filter(|_| !extended.copied_up);
         let on_disk = (state.stx_uid, state.stx_gid);
         let owner = extended.owner.or(made_by).unwrap_or(on_disk);
-        let mut side = Side {
-            directory,
-            name,
-            state,
-            owner,
-            mtime: state.stx_mtime.tv_sec,
-            image: &extended.image,
-        };
-        let epoch = self.options.epoch;
-        let unchanged = compare_time(&mut side, below, epoch).map_err(failed)?;
-        if !unchanged {
-            side.mtime = clamp((directory, name), &state, epoch, &path)?;
-        }
-        let mtime = side.mtime;
+        let (unchanged, mtime) = self.judge(
+            (directory, name, &path),
+            (&state, owner),
+            below.as_ref(),
+            &extended.image,
+        )?;
         let entry = Entry {
             kind: kind_of(directory, name, &state).map_err(failed)?,
             path,
@@ -367,6 +373,45 @@ impl Walk<'_> {
         };
         found.push(self.recorded(entry, unchanged, &state));
         Ok(())
+    }
+
+    /// Whether what is here is what is below, and its time, clamped on disk too.
+    fn judge(
+        &self,
+        (directory, name, path): (BorrowedFd<'_>, &CStr, &TreePath),
+        (state, owner): (&Statx, (u32, u32)),
+        below: Option<&(Statx, BorrowedFd<'_>)>,
+        image: &BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> Result<(bool, i64), SnapshotError> {
+        let clamped = || clamp((directory, name), state, self.options.epoch, path);
+        let Some((below, lower)) = below else {
+            return Ok((false, clamped()?));
+        };
+        // What the driver brought up without a change (the way to a change, a file opened for
+        // writing) has the very time of below, however new that is: it is no change.
+        let time = state.stx_mtime.tv_sec;
+        let is_time_kept = same_time(state, below);
+        let side = Side {
+            directory,
+            name,
+            state: *state,
+            owner,
+            mtime: if is_time_kept {
+                time
+            } else {
+                time.min(self.options.epoch.0)
+            },
+            image,
+        };
+        let unchanged =
+            is_same(&side, *below, *lower).map_err(|source| SnapshotError::Examine {
+                path: path.clone(),
+                source,
+            })?;
+        if unchanged && is_time_kept {
+            return Ok((true, time));
+        }
+        Ok((unchanged, clamped()?))
     }
 
     /// What was found, with what was recorded of it.
@@ -385,30 +430,6 @@ impl Walk<'_> {
             inode: has_names.then_some((device.0, device.1, state.stx_ino)),
         }
     }
-}
-
-/// Compares with what is below. What the driver brought up without a change (the way to a change, a
-/// file opened for writing) has the very time of below, however new that is: it is no change.
-fn compare_time(
-    side: &mut Side<'_>,
-    below: Option<(Statx, BorrowedFd<'_>)>,
-    epoch: Epoch,
-) -> io::Result<bool> {
-    let Some((state, lower)) = below else {
-        return Ok(false);
-    };
-    if same_time(&side.state, &state) {
-        return is_same(side, state, lower);
-    }
-    let time = side.state.stx_mtime;
-    side.mtime = time.tv_sec.min(epoch.0);
-    let is_same = is_same(side, state, lower)?;
-    // Written anew with a time that the clamp makes equal: on disk, too.
-    if is_same && (side.mtime, 0) != (time.tv_sec, time.tv_nsec) {
-        let path = TreePath::root();
-        clamp((side.directory, side.name), &side.state, epoch, &path).map_err(io::Error::other)?;
-    }
-    Ok(is_same)
 }
 
 /// Whether two states have the same modification time, fractions included.
@@ -484,7 +505,11 @@ pub(super) fn deleted(path: TreePath) -> Found {
     }
 }
 
-pub(super) fn kind_of(directory: BorrowedFd<'_>, name: &CStr, state: &Statx) -> io::Result<Kind<Unread>> {
+pub(super) fn kind_of(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    state: &Statx,
+) -> io::Result<Kind<Unread>> {
     let (major, minor) = (state.stx_rdev_major, state.stx_rdev_minor);
     Ok(match type_of(state) {
         // What is hidden is said path by path.

@@ -74,13 +74,12 @@ impl Listing {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-}
 
-/// The stamp of a name in a directory.
-fn stamp(names: Option<&Names>, name: &CStr) -> Option<Stamp> {
-    let names = names?;
-    let found = names.binary_search_by(|(known, _)| known.as_c_str().cmp(name));
-    found.ok().map(|position| names[position].1)
+    fn stamp(&self, parent: &TreePath, name: &CStr) -> Option<Stamp> {
+        let names = self.directories.get(parent)?;
+        let found = names.binary_search_by(|(known, _)| known.as_c_str().cmp(name));
+        found.ok().map(|position| names[position].1)
+    }
 }
 
 /// Lists a tree. Costs one system call a name, on all processors.
@@ -199,7 +198,7 @@ impl Since<'_> {
         seen: &mut Vec<Seen>,
     ) -> Result<Stamp, SnapshotError> {
         let now = Stamp::of(state);
-        let before = stamp(self.before.directories.get(parent), name);
+        let before = self.before.stamp(parent, name);
         if before == Some(now) {
             return Ok(now);
         }
@@ -243,8 +242,7 @@ impl Since<'_> {
             entry.mtime = clamp((directory, name), state, self.epoch, &path)?;
         }
         // Several names that a lower layer gave the file are several files once it changed.
-        let was_shared =
-            before.is_some_and(|before| before.inode == now.inode && before.links > 1);
+        let was_shared = before.is_some_and(|before| before.inode == now.inode && before.links > 1);
         let is_shared = type_of(state) != FileType::Directory && now.links > 1 && !was_shared;
         let device = (state.stx_dev_major, state.stx_dev_minor);
         seen.push(Seen::Change(Box::new(Found {
@@ -292,9 +290,13 @@ fn is_same(
         }
         _ if !is_equal => Ok(false),
         (Kind::Directory { .. }, Kind::Directory { .. }) | (Kind::Fifo, Kind::Fifo) => Ok(true),
-        (Kind::File { size, .. }, Kind::File { size: other, content }) => {
-            Ok(size == other && content_of(directory, name)? == *content)
-        }
+        (
+            Kind::File { size, .. },
+            Kind::File {
+                size: other,
+                content,
+            },
+        ) => Ok(size == other && content_of(directory, name)? == *content),
         (Kind::CharDevice { major, minor }, Kind::CharDevice { major: a, minor: i })
         | (Kind::BlockDevice { major, minor }, Kind::BlockDevice { major: a, minor: i }) => {
             Ok((major, minor) == (a, i))

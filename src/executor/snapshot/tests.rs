@@ -51,7 +51,6 @@ impl Stack {
     }
 
     /// Mounts an overlay on the layers so far; `None` where that is not permitted.
-    #[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
     fn mount(&mut self) -> Option<PathBuf> {
         let number = self.layers.len();
         let upper = self.path(&format!("upper{number}"));
@@ -75,7 +74,7 @@ impl Stack {
         let mounted =
             rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), options);
         if let Err(error) = mounted {
-            eprintln!("skipped: no overlay can be mounted here: {error}");
+            crate::testing::skip(&format!("no overlay can be mounted here: {error}"));
             return None;
         }
         self.mounted = true;
@@ -249,7 +248,7 @@ fn names_reserved_for_deletions_are_refused() {
     let options = FreezeOptions {
         epoch: EPOCH,
         recorded: None,
-            maker: None,
+        maker: None,
     };
     let error = freeze(&upper, &[], &options).unwrap_err();
     assert!(error.to_string().contains("`/d/.wh.x`"), "{error}");
@@ -276,7 +275,7 @@ fn recorded_attributes_win() {
     let options = FreezeOptions {
         epoch: EPOCH,
         recorded: Some(&Always(inode)),
-            maker: None,
+        maker: None,
     };
     let frozen = freeze(&upper, &[], &options).unwrap();
     let entry = &frozen.entries()[0];
@@ -476,23 +475,26 @@ fn two_listings_of_a_root_tell_what_a_step_changed() {
     std::fs::create_dir(path("hidden")).unwrap();
     std::fs::write(path("hidden/file"), "old").unwrap();
     // What is there is what the layer below has, times cut off.
-    let (nothing, epoch) = (crate::tree::View::new(), Epoch(i64::MAX));
-    let all = super::changes(directory.path(), &super::Listing::default(), &nothing, epoch);
+    let (nothing, epoch) = (View::new(), Epoch(i64::MAX));
+    let all = changes(directory.path(), &Listing::default(), &nothing, epoch);
     let (frozen, before) = all.unwrap();
     let written = frozen.write(None, std::io::sink()).unwrap();
-    let below = crate::tree::View::merge(&[std::sync::Arc::new(written.tree)]);
+    let below = View::merge(&[Arc::new(written.tree)]);
     before.settle();
 
     let time = std::fs::metadata(path("same")).unwrap().modified().unwrap();
     std::fs::write(path("same"), "old").unwrap();
-    let same = std::fs::File::options().write(true).open(path("same")).unwrap();
+    let same = std::fs::File::options()
+        .write(true)
+        .open(path("same"))
+        .unwrap();
     same.set_modified(time).unwrap();
     std::fs::write(path("changed"), "new").unwrap();
     std::fs::remove_file(path("gone")).unwrap();
     std::fs::remove_dir_all(path("hidden")).unwrap();
     std::fs::write(path("made"), "").unwrap();
     std::fs::hard_link(path("made"), path("twin")).unwrap();
-    let (frozen, after) = super::changes(directory.path(), &before, &below, epoch).unwrap();
+    let (frozen, after) = changes(directory.path(), &before, &below, epoch).unwrap();
     let found: Vec<String> = frozen
         .entries()
         .iter()
@@ -504,10 +506,16 @@ fn two_listings_of_a_root_tell_what_a_step_changed() {
         .collect();
     assert_eq!(
         found,
-        ["/changed made", "/gone deleted", "/hidden deleted", "/made made", "/twin link to /made"]
+        [
+            "/changed made",
+            "/gone deleted",
+            "/hidden deleted",
+            "/made made",
+            "/twin link to /made"
+        ]
     );
     // The listing after a step is the one before the next.
     after.settle();
-    let (frozen, _) = super::changes(directory.path(), &after, &below, epoch).unwrap();
+    let (frozen, _) = changes(directory.path(), &after, &below, epoch).unwrap();
     assert_eq!(frozen.entries(), []);
 }

@@ -1,3 +1,5 @@
+//! `--output` as a table: what is meant, and what is refused.
+
 use std::path::{Path, PathBuf};
 
 use super::*;

@@ -104,7 +104,7 @@ impl Line<'_> {
 
     /// An array of anything but strings is an error in every instruction that takes arrays.
     fn refuse_other_array(&self, text: &str, span: Span) -> Parsed<()> {
-        if !json::is_other_array(text) {
+        if !json::is_array(text) {
             return Ok(());
         }
         Err(self.problems.error_with_help(

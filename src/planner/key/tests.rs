@@ -157,60 +157,6 @@ fn taken(text: &str) -> SelectionDigest {
 }
 
 #[test]
-fn equal_facts_make_a_copy_hit_above_another_base() {
-    let key = |base: &str, found: &DestinationFacts| {
-        let graph = on(base, "COPY it /srv").epoch(1).graph();
-        let step = step(&graph, " it");
-        let Op::Copy(copy) = &step.op else { panic!() };
-        copy_content(step, copy, taken("a"), found).key()
-    };
-    let found = DestinationFacts {
-        path: TreePath::clean("srv"),
-        is_directory: true,
-        ..DestinationFacts::default()
-    };
-    assert_eq!(key("a", &found), key("b", &found));
-}
-
-#[test]
-fn every_fact_about_the_destination_invalidates_copy() {
-    let step = copy_step("COPY it /srv");
-    let Op::Copy(copy) = &step.op else { panic!() };
-    let key = |taken_text: &str, edit: fn(&mut DestinationFacts)| {
-        let mut found = DestinationFacts::default();
-        edit(&mut found);
-        copy_content(&step, copy, taken(taken_text), &found).key()
-    };
-    let edits: [fn(&mut DestinationFacts); 8] = [
-        |_| {},
-        |found| found.path = TreePath::clean("a"),
-        |found| found.is_directory = true,
-        |found| found.created = vec![TreePath::clean("a")],
-        |found| found.kept = vec![(TreePath::clean("a"), 0o755, 0, 0)],
-        |found| found.kept = vec![(TreePath::clean("a"), 0o700, 0, 0)],
-        |found| found.obstacles = vec![(TreePath::clean("a"), "symlink to b".to_owned())],
-        |found| found.owner = Some((0, 0)),
-    ];
-    let mut keys: Vec<Key> = edits.iter().map(|edit| key("a", *edit)).collect();
-    keys.push(key("b", |_| {}));
-    keys.sort();
-    keys.dedup();
-    assert_eq!(keys.len(), 9);
-}
-
-#[test]
-fn a_path_that_is_no_text_is_not_taken_for_another() {
-    let path = |bytes: &[u8]| {
-        facts(&DestinationFacts {
-            path: TreePath::clean(bytes),
-            ..DestinationFacts::default()
-        })
-    };
-    assert_ne!(path(b"\xff"), path(b"\xfe"));
-    assert_ne!(path(b"\xff"), path(b"{\"hex\":\"ff\"}"));
-}
-
-#[test]
 fn the_layers_below_invalidate_the_content_of_run() {
     let step = copy_step("RUN --mount=from=alpine,target=/m  it");
     let Op::Run(run) = &step.op else { panic!() };

@@ -1,3 +1,5 @@
+//! What is found in the cache, and what a miss is explained by.
+
 use super::*;
 
 const FILE: &str = "

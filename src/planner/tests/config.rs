@@ -1,3 +1,5 @@
+//! The image config and history that instructions lead to.
+
 use super::*;
 
 #[test]

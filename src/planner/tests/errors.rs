@@ -1,3 +1,5 @@
+//! Mistakes in Dockerfiles, told in BuildKit's words.
+
 use super::*;
 
 /// Files and the beginning of what is said about them.

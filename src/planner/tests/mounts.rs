@@ -1,3 +1,5 @@
+//! `RUN --mount`: defaults, mistakes, and what a mount makes a step read.
+
 use super::*;
 
 fn mount(flag: &str) -> Result<String, String> {

@@ -1,3 +1,5 @@
+//! One Dockerfile for several platforms.
+
 use super::*;
 
 const CROSS: &str = "

@@ -1,3 +1,5 @@
+//! Which variables an instruction sees, and what time it is there.
+
 use super::*;
 
 /// The environment of the RUN that says `run`, without PATH and SOURCE_DATE_EPOCH.

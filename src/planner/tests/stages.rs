@@ -1,3 +1,5 @@
+//! Stages, targets, named contexts and triggers.
+
 use super::*;
 
 fn names(project: &Project) -> Vec<String> {

@@ -108,10 +108,10 @@ impl Store {
         for (item, _) in &inventory.names {
             usage.add(Class::Name, item.bytes, true);
         }
-        for area in ["records", "operations"] {
-            for item in items(&self.paths().area(area)) {
-                usage.add(Class::Record, tree_bytes(&item.path), false);
-            }
+        let shards = items(&self.paths().area("records")).into_iter();
+        let records = shards.flat_map(|shard| items(&shard.path));
+        for item in records.chain(items(&self.paths().area("operations"))) {
+            usage.add(Class::Record, item.bytes, false);
         }
         for item in items(&self.paths().area("quarantine")) {
             usage.add(Class::Leftover, item.bytes, true);

@@ -6,6 +6,7 @@ use super::super::{Fault, Problem, PrunePolicy};
 use super::*;
 use crate::cache::StoreError;
 use crate::failure::Explain;
+use crate::testing::skip;
 
 /// What a builder leaves that is killed in the middle: a session that nobody holds, temporary
 /// files, drafts, trash.
@@ -238,7 +239,7 @@ impl Small {
         match rustix::mount::mount("tmpfs", at, "tmpfs", flags, Some(options.as_c_str())) {
             Ok(()) => Some(Self(at.to_owned())),
             Err(error) => {
-                eprintln_skip(&format!("no tmpfs can be mounted here: {error}"));
+                skip(&format!("no tmpfs can be mounted here: {error}"));
                 None
             }
         }
@@ -249,11 +250,6 @@ impl Drop for Small {
     fn drop(&mut self) {
         let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that cannot run says why")]
-pub(super) fn eprintln_skip(reason: &str) {
-    eprintln!("skipped: {reason}");
 }
 
 #[test]

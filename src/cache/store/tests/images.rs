@@ -229,7 +229,7 @@ fn skopeo_reads_the_store_as_a_layout() {
         let layout = format!("oci:{}:{}", home.root().display(), name(text).familiar());
         let found = Command::new("skopeo").args(["inspect", &layout]).output();
         let Ok(found) = found else {
-            damage::eprintln_skip("skopeo is not installed");
+            crate::testing::skip("skopeo is not installed");
             return;
         };
         let (out, error) = (

@@ -67,7 +67,9 @@ impl Rung {
         match self {
             Self::Root => "root: all namespaces, overlay",
             Self::UserRange => "user namespace with subordinate ids: all namespaces, overlay",
-            Self::UserSingle => "user namespace with one id: all namespaces, overlay; owners are noted, not enforced",
+            Self::UserSingle => {
+                "user namespace with one id: all namespaces, overlay; owners are noted, not enforced"
+            }
             Self::Chroot => "chroot: no process or network isolation, no setuid programs",
             Self::None => "no isolation: RUN is not possible",
         }

@@ -1,3 +1,5 @@
+//! The system call filter, run as the kernel would run it.
+
 use super::*;
 
 /// What a filter says to one call; the 32 bits of `SECCOMP_RET_*`.
