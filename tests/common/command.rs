@@ -136,9 +136,7 @@ impl Run {
             None => Command::new(program),
             Some(user) => {
                 let copy = self.directory.join("builder");
-                if !copy.exists() {
-                    fs::copy(program, &copy).unwrap();
-                }
+                copy_program(&copy);
                 let mut command = Command::new(copy);
                 command.uid(user.uid).gid(user.gid);
                 command
@@ -254,5 +252,16 @@ impl Running {
             self.seen,
             fs::read_to_string(&self.metadata).ok(),
         )
+    }
+}
+
+/// Copies the program to where another user may execute it. Another process copies: if this one did,
+/// a child that another thread starts meanwhile would hold the file open for writing, and executing
+/// it would fail (ETXTBSY).
+pub fn copy_program(to: &Path) {
+    if !to.exists() {
+        let mut copy = Command::new("cp");
+        copy.arg(env!("CARGO_BIN_EXE_builder")).arg(to);
+        assert!(copy.status().unwrap().success());
     }
 }

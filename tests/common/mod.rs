@@ -26,7 +26,7 @@ mod outcome;
 mod project;
 mod user;
 
-pub use command::{Run, Running};
+pub use command::{Run, Running, copy_program};
 pub use container::Container;
 pub use outcome::{Outcome, Step, StepEnd};
 pub use project::Project;

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::case::Case;
-use super::common::{User, busybox_layout};
+use super::common::{User, busybox_layout, copy_program};
 use super::tree::{self, Tree};
 
 /// Later than the times of archive members, so that those survive, and not an old time itself.
@@ -67,9 +67,7 @@ impl Bench {
             None => Command::new(program),
             Some(user) => {
                 let copy = self.path("builder");
-                if !copy.exists() {
-                    fs::copy(program, &copy).unwrap();
-                }
+                copy_program(&copy);
                 let mut command = Command::new(copy);
                 command.uid(user.uid).gid(user.gid);
                 command
