@@ -129,8 +129,14 @@ pub enum ExecuteError {
     /// A RUN asks for what was not allowed. The words are BuildKit's.
     #[error("{entitlement} is not allowed")]
     NotAllowed {
-        /// `network.host`, `security.insecure`, `device`.
+        /// `network.host`, `security.insecure`.
         entitlement: String,
+    },
+    /// A RUN that asks for a device (CDI), which no sandbox here gives.
+    #[error("`RUN --device={device}` is not supported: commands get no devices of the host")]
+    Device {
+        /// As the instruction names it.
+        device: String,
     },
     /// A RUN for another processor without emulation.
     #[error("a command for {wanted} cannot run on {host}")]
@@ -200,6 +206,7 @@ impl Explain for ExecuteError {
             Self::SecretMissing { id } => vec![format!("pass it with --secret id={id},src=FILE")],
             Self::SshMissing { id } => vec![format!("pass an agent with --ssh {id}")],
             Self::NotAllowed { entitlement } => vec![format!("add --allow {entitlement}")],
+            Self::Device { .. } => vec!["remove --device from the instruction".to_owned()],
             Self::ForeignPlatform { .. } => vec![
                 "install emulators: apt-get install qemu-user-static binfmt-support".to_owned(),
                 "or let the stage run on the build platform: FROM --platform=$BUILDPLATFORM"

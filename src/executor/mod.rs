@@ -67,8 +67,6 @@ pub struct Options {
     pub allow_network_host: bool,
     /// `--allow security.insecure`
     pub allow_insecure: bool,
-    /// `--allow device`
-    pub allow_devices: bool,
     /// Steps at once; `None` means as many as are ready, up to 64.
     pub jobs: Option<usize>,
     /// The encoding that layers of targets will be needed in; they are compressed while other

@@ -179,10 +179,13 @@ impl Executor<'_> {
     }
 
     fn check_allowed(&self, run: &RunOp) -> Result<(), ExecuteError> {
-        let needs = match (run.network, run.security, run.devices.is_empty()) {
-            (Network::Host, ..) if !self.input.options.allow_network_host => "network.host",
-            (_, Security::Insecure, _) if !self.input.options.allow_insecure => "security.insecure",
-            (.., false) if !self.input.options.allow_devices => "device",
+        if let Some(device) = run.devices.first() {
+            let device = device.clone();
+            return Err(ExecuteError::Device { device });
+        }
+        let needs = match (run.network, run.security) {
+            (Network::Host, _) if !self.input.options.allow_network_host => "network.host",
+            (_, Security::Insecure) if !self.input.options.allow_insecure => "security.insecure",
             _ => return Ok(()),
         };
         Err(ExecuteError::NotAllowed {

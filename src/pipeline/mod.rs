@@ -163,10 +163,6 @@ fn options(request: &BuildRequest) -> Options {
         step_timeout: run.step_timeout,
         allow_network_host: allows(&Entitlement::NetworkHost),
         allow_insecure: allows(&Entitlement::SecurityInsecure),
-        allow_devices: request
-            .allow
-            .iter()
-            .any(|one| matches!(one, Entitlement::Device(_))),
         jobs: run.jobs,
         encoding: output::main_encoding(request),
     }

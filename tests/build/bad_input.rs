@@ -64,6 +64,14 @@ fn what_the_dockerfile_says_wrong() {
 }
 
 #[test]
+fn a_device_is_refused_even_if_allowed() {
+    let text = "FROM scratch\nRUN --device=vendor.example/class=one [\"/a\"]\n";
+    let project = Project::new().file("Dockerfile", text);
+    let outcome = project.build().words(["--allow", "device"]).failure(1);
+    outcome.says("`RUN --device=vendor.example/class=one` is not supported");
+}
+
+#[test]
 fn a_failing_run_reports_code_output_and_line() {
     let Some(project) = Project::with_busybox() else {
         return;
