@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 
+use super::compress::blocks::{self, BlockWriter, Effort};
 use super::testing::{Archive, Memory, directory, file, hardlink, symlink};
 use super::*;
 use crate::clock::Epoch;
@@ -186,15 +187,34 @@ fn compressed_bytes_depend_on_nothing_but_the_input() {
     ] {
         let whole = encode(&tar, usize::MAX, encoding);
         assert_eq!(encode(&tar, 4099, encoding), whole, "{encoding:?}");
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .build()
-            .unwrap();
-        // On a worker of a pool all is done on one thread.
-        let inline = pool.install(|| encode(&tar, 70_001, encoding));
+        let mut inline = Vec::new();
+        let source = |writer: &mut BlockWriter<'_>| writer.put(&tar);
+        blocks::run(
+            Effort::Inline,
+            Some(encoding),
+            &mut inline,
+            Box::new(source),
+        )
+        .unwrap();
         assert!(inline == whole, "{encoding:?}");
         assert!(unpack(&whole).unwrap() == tar, "{encoding:?}");
     }
+}
+
+#[test]
+fn a_step_that_runs_on_a_pool_has_its_layer_compressed_by_others() {
+    let tar = sample(8 * 1024 * 1024);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    // The only worker of this pool waits: work given to its own pool would never be done.
+    let gzip = Encoding::usual(Compression::Gzip);
+    let blob = pool.install(|| {
+        assert_eq!(Effort::of(tar.len() as u64), Effort::Threads);
+        encode(&tar, usize::MAX, gzip)
+    });
+    assert!(unpack(&blob).unwrap() == tar);
 }
 
 #[test]

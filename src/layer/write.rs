@@ -52,9 +52,6 @@ pub struct Written {
 /// Times later than `epoch` become `epoch`. Without an encoding nothing is written to `out`: only
 /// the digest of the tar and the tree are made. The contents of files must have the sizes that
 /// their entries say, and the digests if those are known ([`LayerError::Changed`] otherwise).
-///
-/// Must not be called on a thread of rayon's global pool, which does the compression: there it
-/// works, but alone.
 pub fn write_layer<C: Content>(
     entries: &[Entry<C>],
     contents: &dyn Contents,
@@ -74,7 +71,10 @@ pub fn write_layer<C: Content>(
         contents,
         epoch,
     };
-    let mut made = Made::default();
+    let mut made = Made {
+        entries: Vec::with_capacity(entries.len()),
+        kept: BTreeMap::new(),
+    };
     let source = |writer: &mut BlockWriter<'_>| {
         match effort {
             Effort::Inline => layer.write_inline(writer, &mut made),
@@ -294,14 +294,27 @@ impl<C: Content> Source<'_, C> {
             // Also files that cannot be opened are fine if nothing is in them.
             return Ok(());
         }
+        let changed = || LayerError::Changed { path: path.clone() };
+        let wanted = usize::try_from(size).map_err(|_| changed())?;
+        let mut reader = self.contents.open(index, path).map_err(failed)?;
         let start = out.len();
-        let reader = self.contents.open(index, path).map_err(failed)?;
-        let read = reader.take(size + 1).read_to_end(out);
-        read.map_err(failed)?;
-        if (out.len() - start) as u64 != size {
-            return Err(LayerError::Changed { path: path.clone() });
+        // One byte more than wanted: a file that grew shows it by filling that too.
+        out.resize(start + wanted + 1, 0);
+        let mut read = 0;
+        while read < wanted {
+            match reader.read(&mut out[start + read..]) {
+                Ok(0) => return Err(changed()),
+                Ok(count) => read += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
-        Ok(())
+        out.truncate(start + wanted);
+        if read > wanted {
+            Err(changed())
+        } else {
+            Ok(())
+        }
     }
 
     fn write_large(

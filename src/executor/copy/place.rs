@@ -177,8 +177,14 @@ impl<'a> Placer<'a> {
                 }
             }
         }
-        self.placed.append(&mut ancestors);
-        let mut layout = Layout::default();
+        if !ancestors.is_empty() {
+            self.placed.append(&mut ancestors);
+        }
+        let count = self.placed.len();
+        let mut layout = Layout {
+            entries: Vec::with_capacity(count),
+            origins: Vec::with_capacity(count),
+        };
         for placed in self.placed.into_values() {
             layout.entries.push(placed.entry);
             layout.origins.push(placed.origin);
@@ -293,19 +299,32 @@ impl<'a> Placer<'a> {
         first: Option<TreePath>,
         path: TreePath,
     ) {
-        let mut entry = source.clone();
-        let mut origin = None;
-        if let Some(target) = first {
-            entry.kind = Kind::Hardlink { target };
-        } else if matches!(entry.kind, Kind::File { .. }) {
-            origin = Some((root, entry.path.clone()));
-        }
-        self.insert(path, &entry, origin);
+        let origin = match (&first, &source.kind) {
+            (None, Kind::File { .. }) => Some((root, source.path.clone())),
+            _ => None,
+        };
+        let kind = match first {
+            Some(target) => Kind::Hardlink { target },
+            None => source.kind.clone(),
+        };
+        self.insert_as(kind, path, source, origin);
     }
 
-    fn insert(&mut self, path: TreePath, source: &Entry, origin: Option<(usize, TreePath)>) {
-        let mut entry = source.clone();
-        entry.path = path.clone();
+    fn insert(&mut self, path: TreePath, source: &Entry, origin: Option<Origin>) {
+        self.insert_as(source.kind.clone(), path, source, origin);
+    }
+
+    /// Places what a source entry is, as a kind of its own, with all that the flags change.
+    fn insert_as(&mut self, kind: Kind, path: TreePath, source: &Entry, origin: Option<Origin>) {
+        let mut entry = Entry {
+            path: path.clone(),
+            kind,
+            mode: source.mode,
+            uid: source.uid,
+            gid: source.gid,
+            mtime: source.mtime,
+            xattrs: source.xattrs.clone(),
+        };
         entry.mtime = self.time(entry.mtime);
         if let Some((uid, gid)) = self.destination.owner {
             (entry.uid, entry.gid) = (uid, gid);

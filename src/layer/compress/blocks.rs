@@ -9,8 +9,8 @@
 
 use std::io::Write;
 use std::num::NonZero;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use sha2::Digest as _;
@@ -52,15 +52,28 @@ pub(in super::super) enum Effort {
 }
 
 impl Effort {
-    /// For about so many bytes. Workers of the global pool must not wait for it: they would wait
-    /// for themselves.
+    /// For about so many bytes.
     pub(in super::super) fn of(bytes: u64) -> Self {
-        if bytes < 2 * BLOCK as u64 || rayon::current_thread_index().is_some() {
+        if bytes < 2 * BLOCK as u64 {
             Self::Inline
         } else {
             Self::Threads
         }
     }
+}
+
+/// The workers that compress blocks: a pool of their own, because those who wait for them are often
+/// workers of a pool themselves, and `rayon::spawn` would give the work to that one. `None` where no
+/// thread can be had.
+fn compressors() -> Option<&'static rayon::ThreadPool> {
+    static POOL: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
+    let start = || {
+        rayon::ThreadPoolBuilder::new()
+            .thread_name(|number| format!("compress-{number}"))
+            .build()
+            .ok()
+    };
+    POOL.get_or_init(start).as_ref()
 }
 
 type Block = Arc<Vec<u8>>;
@@ -199,11 +212,15 @@ fn start_job(encoding: Option<Encoding>, before: &Block, block: &Block) -> Job {
     }
     let (sender, receiver) = sync_channel(1);
     let (before, work) = (Arc::clone(before), Arc::clone(block));
-    rayon::spawn(move || {
+    let compress = move || {
         // Nobody waits if the writer has failed.
         let compressed = compressed(encoding, &before, &work).ok().flatten();
         let _ = sender.send(compressed);
-    });
+    };
+    match compressors() {
+        Some(pool) => pool.spawn(compress),
+        None => compress(),
+    }
     (Arc::clone(block), Some(receiver))
 }
 
