@@ -39,6 +39,11 @@ impl Bench {
         Self { directory, base }
     }
 
+    /// The OCI layout of the base image.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
     /// A path of it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

@@ -21,6 +21,7 @@
 //! | `@fails-here TEXT \| REASON` | the peer builds it, BuildKit and we do not |
 //! | `@peer-fails REASON` | the peer cannot build it; `@has` tells what must come out |
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -172,6 +173,18 @@ impl Case {
             _ => self.items.push(item(word, rest)),
         }
     }
+}
+
+/// `testdata/differential/docker.txt`: what BuildKit in Debian's Docker engine is known to make
+/// otherwise, as (case, place).
+pub(crate) fn known_of_docker() -> BTreeSet<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("testdata/differential/docker.txt")).unwrap();
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', '@']))
+        .map(|line| line.split_once(' ').expect("`CASE PLACE`"))
+        .map(|(case, place)| (case.to_owned(), place.to_owned()))
+        .collect()
 }
 
 fn expectation(text: &str, differs: bool) -> Expectation {

@@ -108,20 +108,46 @@ pub(crate) fn differences(
         ours.remove(&expectation.place);
         theirs.remove(&expectation.place);
     }
-    let places: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    for place in places {
-        if ours.get(place) != theirs.get(place) {
-            let text = |side: &BTreeMap<String, String>| {
-                side.get(place).map_or("absent", String::as_str).to_owned()
-            };
-            wrong.push(format!(
-                "{place}: ours `{}`, peer `{}`",
-                text(&ours),
-                text(&theirs)
-            ));
-        }
-    }
+    let found = disagreements(&ours, &theirs);
+    wrong.extend(
+        found
+            .into_iter()
+            .map(|(place, text)| format!("{place}: {text}")),
+    );
     wrong
+}
+
+/// What our image and that of Docker's BuildKit disagree about: history too.
+pub(crate) fn differences_to_docker(
+    (tree, config): (&Tree, &Value),
+    (peer_tree, peer_config): &(Tree, Value),
+) -> BTreeMap<String, String> {
+    let mut ours = describe(tree, config);
+    let mut theirs = describe(peer_tree, peer_config);
+    normalise(&mut ours, &mut theirs);
+    if peer_config.get("history").is_some() {
+        ours.insert("history".to_owned(), history(config));
+        theirs.insert("history".to_owned(), history(peer_config));
+    }
+    disagreements(&ours, &theirs)
+}
+
+/// The places where two descriptions differ, and what each has there.
+fn disagreements(
+    ours: &BTreeMap<String, String>,
+    theirs: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let text = |side: &BTreeMap<String, String>, place: &String| {
+        side.get(place).map_or("absent", String::as_str).to_owned()
+    };
+    ours.keys()
+        .chain(theirs.keys())
+        .filter(|place| ours.get(*place) != theirs.get(*place))
+        .map(|place| {
+            let (ours, theirs) = (text(ours, place), text(theirs, place));
+            (place.clone(), format!("ours `{ours}`, peer `{theirs}`"))
+        })
+        .collect()
 }
 
 /// Takes away what differs in every case for a known reason.

@@ -19,14 +19,19 @@ mod case;
 mod compare;
 mod compat;
 mod context;
+mod docker;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use builders::{Bench, Built};
 use case::{Case, Ending};
 use common::{User, skip};
+use docker::Docker;
 
 /// The files of `testdata/differential`.
 const AREAS: [&str; 10] = [
@@ -133,6 +138,93 @@ macro_rules! areas {
 }
 
 areas! { add args config copy copy_flags heredocs ignore run stages syntax }
+
+/// The places where Docker's BuildKit makes something else of a case; `None` if it cannot build it.
+fn check_docker(bench: &Bench, docker: &Docker, case: &Case) -> Option<BTreeMap<String, String>> {
+    let peer = docker.build(bench, case);
+    if !matches!(case.ending, Ending::Built | Ending::PeerFails(_)) {
+        let ending = || BTreeMap::from([("ending".to_owned(), "BuildKit builds it".to_owned())]);
+        return peer.is_ok().then(ending);
+    }
+    let (peer, ours) = (peer.ok()?, bench.ours(case, None).ok()?);
+    let ours = (&ours.tree, &ours.config);
+    Some(compare::differences_to_docker(ours, &peer))
+}
+
+#[test]
+fn buildkit_makes_the_same_images() {
+    if !User::is_root() {
+        skip("Docker's engine wants root");
+        return;
+    }
+    let Some(docker) = Docker::start() else {
+        return;
+    };
+    let cases: Vec<Case> = AREAS.iter().flat_map(|area| chosen(area)).collect();
+    let bench = Bench::new();
+    write_contexts(&bench, &cases);
+    docker.load(bench.base(), "busybox:latest");
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Some(places) = check_docker(&bench, &docker, case) {
+                found.lock().unwrap().insert(case.name.as_str(), places);
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
+    let (found, mut known) = (found.into_inner().unwrap(), case::known_of_docker());
+    let mut wrong = Vec::new();
+    for (case, places) in &found {
+        for (place, text) in places {
+            if !known.remove(&((*case).to_owned(), place.clone())) {
+                wrong.push(format!("{case}: {place}: {text}"));
+            }
+        }
+    }
+    let stale = known
+        .iter()
+        .filter(|(case, _)| found.contains_key(case.as_str()));
+    wrong.extend(stale.map(|(case, place)| format!("{case}: {place}: no difference any more")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // The others use what BuildKit learned later.
+    let (built, all) = (found.len(), cases.len());
+    assert!(
+        all == 1 || built > 350,
+        "BuildKit builds {built} of {all} cases"
+    );
+}
+
+#[test]
+fn a_running_docker_takes_the_image_and_runs_it() {
+    if !User::is_root() {
+        skip("Docker's engine wants root");
+        return;
+    }
+    let Some(docker) = Docker::start() else {
+        return;
+    };
+    let bench = Bench::new();
+    let context = bench.path("contexts");
+    let lines = "FROM busybox\nRUN echo made by RUN > /made\nCMD cat /made\n";
+    fs::write(context.join("Dockerfile"), lines).unwrap();
+    let base = bench.base().display();
+    let output = docker
+        .command(env!("CARGO_BIN_EXE_builder"))
+        .env("BUILDER_ROOT", bench.path("store"))
+        .args(["build", "--load", "-t", "taken:1", "--progress=plain"])
+        .arg(format!("--build-context=busybox=oci-layout://{base}"))
+        .arg(&context)
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("Loaded image: taken:1"), "{log}");
+    let output = docker.run(&["run", "--rm", "--network=none", "taken:1"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "made by RUN\n", "{complaint}");
+}
 
 #[test]
 fn an_ordinary_user_gets_the_same_digests() {

@@ -154,23 +154,37 @@ pub(crate) struct Image {
 
 /// Reads an OCI layout.
 pub(crate) fn of_layout(layout: &Path) -> Image {
-    let json = |bytes: Vec<u8>| -> Value { serde_json::from_slice(&bytes).unwrap() };
-    let blob = |digest: &Value| {
-        let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
-        fs::read(layout.join("blobs/sha256").join(hex)).unwrap()
-    };
-    let index = json(fs::read(layout.join("index.json")).unwrap());
-    let digest = &index["manifests"][0]["digest"];
-    let manifest = json(blob(digest));
+    let blobs = layout.join("blobs/sha256");
+    let index = json(&fs::read(layout.join("index.json")).unwrap());
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let manifest = json(&blob(&blobs, digest));
+    of_manifest(&manifest, &blobs, digest)
+}
+
+/// Reads what skopeo's `dir:` writes, where the config is the very one of the image.
+pub(crate) fn of_skopeo(directory: &Path) -> Image {
+    let manifest = json(&fs::read(directory.join("manifest.json")).unwrap());
+    of_manifest(&manifest, directory, "")
+}
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+fn blob(blobs: &Path, digest: &str) -> Vec<u8> {
+    fs::read(blobs.join(digest.strip_prefix("sha256:").unwrap())).unwrap()
+}
+
+fn of_manifest(manifest: &Value, blobs: &Path, digest: &str) -> Image {
+    let blob = |descriptor: &Value| blob(blobs, descriptor["digest"].as_str().unwrap());
     let mut tree = Tree::new();
     let mut inodes = 0;
     for layer in manifest["layers"].as_array().unwrap() {
-        apply(&blob(&layer["digest"]), &mut tree, &mut inodes);
+        apply(&blob(layer), &mut tree, &mut inodes);
     }
-    let config = json(blob(&manifest["config"]["digest"]));
     Image {
-        digest: digest.as_str().unwrap().to_owned(),
-        config,
+        digest: digest.to_owned(),
+        config: json(&blob(&manifest["config"])),
         tree,
     }
 }

@@ -268,15 +268,16 @@ impl ConfigFold {
                 }
             }
         };
-        let time = |value: Option<u64>| gofmt::duration(value.unwrap_or(0));
+        let time = |value: Option<u64>| gofmt::quote(&gofmt::duration(value.unwrap_or(0)));
+        // `%q` of a pointer to Docker's struct, number of retries included.
         let line = format!(
-            "HEALTHCHECK {{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-            gofmt::list(&health.test),
+            "HEALTHCHECK &{{{} {} {} {} {} {}}}",
+            gofmt::quote_list(&health.test),
             time(health.interval),
             time(health.timeout),
             time(health.start_period),
             time(health.start_interval),
-            health.retries.unwrap_or(0),
+            gofmt::quote_number(health.retries.unwrap_or(0)),
         );
         self.config.config.healthcheck = Some(health);
         line

@@ -7,25 +7,38 @@ pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{b}' => quoted.push_str("\\v"),
-            c if c < ' ' || c == '\u{7f}' => {
-                push(&mut quoted, format_args!("\\x{:02x}", u32::from(c)));
-            }
-            c if c.is_control() => push(&mut quoted, format_args!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
+        escape(&mut quoted, c, '"');
     }
     quoted.push('"');
     quoted
+}
+
+/// `%q` of a number, which is a character to Go: `'\x03'`, `'d'`.
+pub(crate) fn quote_number(number: u32) -> String {
+    let c = char::from_u32(number);
+    let mut quoted = "'".to_owned();
+    escape(&mut quoted, c.unwrap_or(char::REPLACEMENT_CHARACTER), '\'');
+    quoted.push('\'');
+    quoted
+}
+
+fn escape(quoted: &mut String, c: char, mark: char) {
+    match c {
+        '\\' => quoted.push_str("\\\\"),
+        c if c == mark => quoted.extend(['\\', c]),
+        '\u{7}' => quoted.push_str("\\a"),
+        '\u{8}' => quoted.push_str("\\b"),
+        '\u{c}' => quoted.push_str("\\f"),
+        '\n' => quoted.push_str("\\n"),
+        '\r' => quoted.push_str("\\r"),
+        '\t' => quoted.push_str("\\t"),
+        '\u{b}' => quoted.push_str("\\v"),
+        c if c < ' ' || c == '\u{7f}' => {
+            push(quoted, format_args!("\\x{:02x}", u32::from(c)));
+        }
+        c if c.is_control() => push(quoted, format_args!("\\u{:04x}", u32::from(c))),
+        c => quoted.push(c),
+    }
 }
 
 /// `%q` of a list: `["a" "b"]`.

@@ -42,11 +42,11 @@ fn history_is_written_as_buildkit_writes_it() {
         ("MAINTAINER Me <me@x>", "MAINTAINER Me <me@x>"),
         (
             "HEALTHCHECK --interval=30s --retries=3 CMD curl x",
-            "HEALTHCHECK {Test:[CMD-SHELL curl x] Interval:30s Timeout:0s StartPeriod:0s StartInterval:0s Retries:3}",
+            "HEALTHCHECK &{[\"CMD-SHELL\" \"curl x\"] \"30s\" \"0s\" \"0s\" \"0s\" '\\x03'}",
         ),
         (
             "HEALTHCHECK NONE",
-            "HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}",
+            "HEALTHCHECK &{[\"NONE\"] \"0s\" \"0s\" \"0s\" \"0s\" '\\x00'}",
         ),
         (
             "RUN <<EOF\necho a\necho b\nEOF",
