@@ -201,7 +201,12 @@ fn write_value(text: &mut String, value: &Value) {
 }
 
 fn write_string(text: &mut String, string: &str) {
-    text.push_str(&Value::from(string).to_string());
+    let needs_escape = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if string.bytes().any(needs_escape) {
+        text.push_str(&Value::from(string).to_string());
+    } else {
+        text.extend(["\"", string, "\""]);
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +221,15 @@ mod tests {
         assert_ne!(key(&["a", "bc"]), key(&["ab", "c"]));
         assert_ne!(key(&["a,b"]), key(&["a", "b"]));
         assert_ne!(key(&[]), key(&[""]));
+    }
+
+    proptest! {
+        #[test]
+        fn strings_are_written_as_json(string in any::<String>()) {
+            let mut text = String::new();
+            write_string(&mut text, &string);
+            prop_assert_eq!(text, serde_json::to_string(&string).unwrap());
+        }
     }
 
     #[test]

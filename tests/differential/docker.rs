@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::mount::{UnmountFlags, unmount};
 use serde_json::{Value, json};
 
 use super::builders::{Bench, Built};
@@ -167,11 +168,12 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        // It unmounts what it mounted and ends its containerd.
+        // It ends its containerd; the mount over its own data it leaves.
         let _ = kill(
             Pid::from_raw(self.daemon.id().cast_signed()),
             Signal::SIGTERM,
         );
         let _ = self.daemon.wait();
+        let _ = unmount(self.path("data"), UnmountFlags::DETACH);
     }
 }
