@@ -9,7 +9,7 @@ use crate::image::{History, ImageConfig};
 use crate::lint::Base;
 use crate::platform::Platform;
 
-use super::op::{ImageOp, Op};
+use super::op::Op;
 
 /// The number of a step; inputs have smaller numbers than their users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,18 +98,6 @@ impl Graph {
         }
         chain.reverse();
         chain
-    }
-
-    /// The image at the bottom of the chain of `id`; `None` if it is scratch.
-    pub fn image_below(&self, id: StepId) -> Option<&ImageOp> {
-        let mut step = self.step(id);
-        while let Some(base) = step.base {
-            step = self.step(base);
-        }
-        match &step.op {
-            Op::Image(image) => Some(image),
-            _ => None,
-        }
     }
 }
 

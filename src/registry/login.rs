@@ -29,11 +29,6 @@ pub struct LoginOutcome {
 }
 
 impl Client {
-    /// The credential on file for a registry: what `login` without a name proposes.
-    pub fn stored_credential(&self, registry: &str) -> Result<Option<Credential>, RegistryError> {
-        self.inner.credential(&self.inner.home(registry, ""))
-    }
-
     /// Tries a credential at a registry and, if it is accepted, gives it to the helper in charge or
     /// writes it into the login file. `registry` is a host as in image names.
     pub fn login(

@@ -44,9 +44,6 @@ fn make_sample(root: &Path) {
     store
         .remember(&"debian:12".parse().unwrap(), &platform, descriptor)
         .unwrap();
-    store
-        .write_context_index(Path::new("/src"), b"index of the sample".to_vec())
-        .unwrap();
 }
 
 #[test]
@@ -77,10 +74,6 @@ fn a_store_of_format_1_is_still_read() {
         .resolved(&"debian:12".parse().unwrap(), &platform)
         .unwrap();
     assert_eq!(resolved.descriptor.digest, image.digest);
-    assert_eq!(
-        store.read_context_index(Path::new("/src")).unwrap(),
-        b"index of the sample"
-    );
     assert_eq!(home.open().fsck(false).unwrap(), []);
 }
 

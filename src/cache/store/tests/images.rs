@@ -1,6 +1,7 @@
 //! Images by name.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::*;
 use crate::cache::StoreError;
@@ -187,18 +188,20 @@ fn resolved_names_are_remembered_per_platform() {
 }
 
 #[test]
-fn stat_indexes_are_kept_per_context() {
+fn stat_indexes_are_kept_per_context_and_stay_young_by_use() {
     let home = Home::new();
     let store = home.open();
     let (one, two) = (Path::new("/src/one"), Path::new("/src/two"));
-    assert_eq!(store.read_context_index(one), None);
-    store.write_context_index(one, b"1".to_vec()).unwrap();
-    store.write_context_index(one, b"2".to_vec()).unwrap();
-    assert_eq!(home.open().read_context_index(one).unwrap(), b"2");
-    assert_eq!(store.read_context_index(two), None);
     let path = store.context_index_path(one);
-    fs::write(&path, "garbage").unwrap();
-    assert_eq!(store.read_context_index(one), None);
+    assert_ne!(path, store.context_index_path(two));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "index").unwrap();
+    let used = || fs::metadata(&path).unwrap().modified().unwrap();
+    let last_week = used() - Duration::from_hours(168);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(last_week).unwrap();
+    assert_eq!(home.open().context_index_path(one), path);
+    assert!(used() > last_week);
 }
 
 #[test]
