@@ -24,3 +24,4 @@ mod sandbox_life;
 mod sandbox_mounts;
 mod sandbox_rungs;
 mod sandbox_world;
+mod ssh;
