@@ -94,7 +94,14 @@ impl Mounts {
                 writable,
             } => {
                 let lowers = executor.mount_lowers(from, source, &mut self.roots)?;
-                let (target, source) = (target.clone(), source.clone());
+                let target = target.clone();
+                // Directories have a layer as its tar has it.
+                let source = match from {
+                    Source::Step(id) if executor.output(*id).is_windows() => {
+                        format!("/Files/{}", source.trim_start_matches('/'))
+                    }
+                    _ => source.clone(),
+                };
                 let writable = *writable;
                 self.sandbox.push(SandboxMount::Overlay {
                     target,

@@ -25,3 +25,4 @@ mod sandbox_mounts;
 mod sandbox_rungs;
 mod sandbox_world;
 mod ssh;
+mod windows;
