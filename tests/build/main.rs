@@ -10,6 +10,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[expect(dead_code, reason = "the registry's tests use all of it")]
+#[path = "../registry/kit/server.rs"]
+mod server;
 
 mod bad_input;
 mod base;
@@ -19,6 +22,7 @@ mod examples;
 mod image;
 mod ladder;
 mod language;
+mod remote;
 mod sandbox;
 mod sandbox_life;
 mod sandbox_mounts;
