@@ -98,7 +98,10 @@ impl Unpack for UnpackLayer {
             clamp: None,
             limits: Limits::default(),
         };
-        let boxed = |error| Box::new(error) as Box<dyn Explain>;
+        let boxed = |error| match error {
+            LayerError::Tar { source } => Box::new(PipelineError::Archive { source }),
+            error => Box::new(error) as Box<dyn Explain>,
+        };
         let plain =
             layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
         layer::apply(plain, directory, &options).map_err(boxed)

@@ -24,6 +24,7 @@ mod image;
 mod ladder;
 mod language;
 mod onbuild;
+mod options;
 mod remote;
 mod sandbox;
 mod sandbox_life;
