@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::executor::agent::KeyError;
 use crate::failure::{ExitCode, Explain, Failure, Kind, io_hints};
 
 /// What is wrong with the words of a command, or with what they name.
@@ -24,17 +25,18 @@ pub enum CliError {
     /// No agent.
     #[error("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")]
     NoAgent,
-    /// A key where a socket is needed.
-    #[error("invalid ssh agent `{id}`: `{}` is not the socket of an agent", .path.display())]
-    NotASocket {
+    /// An agent that cannot be made of what was named. The words are BuildKit's.
+    #[error("failed to convert agent config for ID: {id:?}")]
+    Agent {
         /// The agent.
         id: String,
-        /// What was named.
-        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: AgentError,
     },
-    /// Several sockets, of which a mount can have one.
-    #[error("invalid ssh agent `{id}`: only single socket allowed")]
-    ManySockets {
+    /// Two agents of one name. The words are BuildKit's.
+    #[error("duplicate agent ID {id:?}")]
+    AgentTwice {
         /// The agent.
         id: String,
     },
@@ -144,6 +146,52 @@ pub enum CliError {
     Directory(#[source] io::Error),
 }
 
+/// Why a path is neither a key nor the socket of an agent. The words are BuildKit's.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Several sockets, of which a mount can have one.
+    #[error("only single socket allowed")]
+    ManySockets,
+    /// Both.
+    #[error("invalid combination of keys and sockets")]
+    Both,
+    /// Nothing there, or nothing to read.
+    #[error("failed to open {}", .path.display())]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No key, or none that can be used.
+    #[error("failed to parse {}", .path.display())]
+    Parse {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
+}
+
+impl AgentError {
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::ManySockets | Self::Both => {
+                "give each socket a name of its own: --ssh ID=SOCKET --ssh OTHER=KEY,KEY"
+            }
+            Self::Open { source, .. } => return io_hints(source),
+            Self::Parse {
+                source: KeyError::Encrypted,
+                ..
+            } => "nobody is asked for passphrases: `ssh-add KEY`, then --ssh ID without a path",
+            Self::Parse { .. } => {
+                "name a private key (ed25519, ecdsa, or rsa of 2048 bits and more), or a socket"
+            }
+        };
+        vec![hint.to_owned()]
+    }
+}
+
 impl CliError {
     /// Whether the words alone are wrong: exit code 2.
     fn is_usage(&self) -> bool {
@@ -178,10 +226,11 @@ impl Explain for CliError {
             Self::Flag { hints, .. } => return hints.clone(),
             Self::NoRoot => "set HOME or BUILDER_ROOT, or choose a store with --root DIR",
             Self::NoAgent => {
-                "start an agent (`eval $(ssh-agent)`), or name a socket: --ssh default=PATH"
+                "start an agent (`eval $(ssh-agent)`), or name a socket or keys: --ssh default=PATH"
             }
-            Self::NotASocket { .. } => {
-                "keys are served by an agent: `eval $(ssh-agent)`, `ssh-add KEY`, then --ssh ID"
+            Self::Agent { source, .. } => return source.hints(),
+            Self::AgentTwice { .. } => {
+                "name everything in one: --ssh ID=KEY,KEY; or give the agents different names"
             }
             Self::ContextMissing { .. } => "the last argument is a directory, an address or `-`",
             Self::NoRung => "`builder doctor` tells what is missing for each way to run commands",

@@ -88,31 +88,50 @@ impl Cell {
 
 /// Layers from the bottom up.
 #[derive(Clone, Debug, Default)]
-pub struct Chain(Vec<Arc<Cell>>);
+pub struct Chain {
+    cells: Vec<Arc<Cell>>,
+    /// Whether the layers have the form of Windows images.
+    is_windows: bool,
+}
 
 impl Chain {
     /// The layers, bottom first.
     pub fn cells(&self) -> &[Arc<Cell>] {
-        &self.0
+        &self.cells
     }
 
     /// The same with one more layer on top.
     #[must_use]
     pub fn with(&self, cell: Arc<Cell>) -> Self {
-        let mut cells = self.0.clone();
-        cells.push(cell);
-        Self(cells)
+        let mut chain = self.clone();
+        chain.cells.push(cell);
+        chain
+    }
+
+    /// The same as layers of an image for an operating system.
+    #[must_use]
+    pub fn of_os(self, os: &str) -> Self {
+        let is_windows = os == "windows";
+        Self { is_windows, ..self }
+    }
+
+    /// Whether the layers have the form of Windows images.
+    pub fn is_windows(&self) -> bool {
+        self.is_windows
     }
 
     /// Waits for all diff ids.
     pub fn diff_ids(&self) -> Result<Vec<DiffId>, Lost> {
-        self.0.iter().map(|cell| cell.diff_id()).collect()
+        self.cells.iter().map(|cell| cell.diff_id()).collect()
     }
 }
 
 impl FromIterator<Arc<Cell>> for Chain {
     fn from_iter<I: IntoIterator<Item = Arc<Cell>>>(cells: I) -> Self {
-        Self(cells.into_iter().collect())
+        Self {
+            cells: cells.into_iter().collect(),
+            is_windows: false,
+        }
     }
 }
 

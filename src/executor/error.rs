@@ -120,6 +120,15 @@ pub enum ExecuteError {
         /// Its name.
         id: String,
     },
+    /// The socket of an ssh agent cannot be made.
+    #[error("failed to serve the ssh agent `{id}`")]
+    Agent {
+        /// Its name on the command line.
+        id: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A required ssh agent was not given.
     #[error("unset ssh forward key {id}")]
     SshMissing {
@@ -179,6 +188,7 @@ impl Explain for ExecuteError {
             | Self::WrongLayer { .. }
             | Self::Missing { .. }
             | Self::MountFiles { .. }
+            | Self::Agent { .. }
             | Self::ForeignPlatform { .. } => Kind::Environment,
             Self::Cancelled => Kind::Cancelled,
             Self::Threads { .. } => Kind::Internal,

@@ -102,7 +102,12 @@ impl<'a> Faces<'a> {
         let mut view = View::new();
         for cell in chain.cells() {
             let diff_id = cell.diff_id().map_err(|_| ExecuteError::Cancelled)?;
-            view.push(self.tree(diff_id)?);
+            let tree = self.tree(diff_id)?;
+            if chain.is_windows() {
+                view.push_windows(&tree);
+            } else {
+                view.push(tree);
+            }
         }
         Ok(view)
     }
@@ -128,6 +133,7 @@ impl<'a> Faces<'a> {
     }
 
     fn view_below(&self, chain: &Chain, count: usize) -> Result<View, Failure> {
+        // As it is laid out, not as the image shows it: without the mark of Windows.
         self.view(&chain.cells()[..count].iter().cloned().collect())
     }
 

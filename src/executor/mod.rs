@@ -6,6 +6,7 @@
 //!
 //! This room does not know Dockerfiles, registries or terminals.
 
+pub mod agent;
 mod chain;
 mod contents;
 mod copy;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Executor;
+use super::agent::Service;
 use super::chain::Cell;
 use super::contents::{FilesOf, write_both};
 use super::error::ExecuteError;
@@ -33,6 +34,8 @@ pub(crate) struct Mounts {
     leases: Vec<CacheMountLease>,
     /// Roots that mounts show parts of.
     roots: Vec<DirectoryRoot>,
+    /// Agents that answer, and the directories of their sockets.
+    agents: Vec<(Service, DirDraft)>,
 }
 
 impl Mounts {
@@ -91,7 +94,14 @@ impl Mounts {
                 writable,
             } => {
                 let lowers = executor.mount_lowers(from, source, &mut self.roots)?;
-                let (target, source) = (target.clone(), source.clone());
+                let target = target.clone();
+                // Directories have a layer as its tar has it.
+                let source = match from {
+                    Source::Step(id) if executor.output(*id).is_windows() => {
+                        format!("/Files/{}", source.trim_start_matches('/'))
+                    }
+                    _ => source.clone(),
+                };
                 let writable = *writable;
                 self.sandbox.push(SandboxMount::Overlay {
                     target,
@@ -218,7 +228,9 @@ impl Mounts {
             id,
             target,
             required,
-            ..
+            mode,
+            uid,
+            gid,
         } = mount
         else {
             return Ok(());
@@ -234,32 +246,40 @@ impl Mounts {
         if number == 0 {
             self.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
         }
-        match executor.input.supplies.ssh(id)? {
-            Some(host) => {
-                let (source, readonly) = ("/".to_owned(), false);
-                self.sandbox.push(SandboxMount::Bind(Bind {
-                    target,
-                    host,
-                    source,
-                    readonly,
-                }));
-            }
-            None if *required => {
+        let Some(agent) = executor.input.supplies.ssh(id) else {
+            if *required {
                 return Err(ExecuteError::SshMissing { id: id.clone() }.into());
             }
-            None => {}
-        }
+            return Ok(());
+        };
+        let directory = executor.input.store.draft_dir()?;
+        let service = Service::start(&agent, directory.fs())
+            .and_then(|service| {
+                dress(service.socket(), (*mode, *uid, *gid))?;
+                Ok(service)
+            })
+            .map_err(|source| ExecuteError::Agent {
+                id: id.clone(),
+                source,
+            })?;
+        self.sandbox.push(SandboxMount::Bind(Bind {
+            target,
+            host: service.socket().to_owned(),
+            source: "/".to_owned(),
+            readonly: false,
+        }));
+        self.agents.push((service, directory));
         Ok(())
     }
 }
 
-/// Gives a fresh cache directory its owner and its mode.
-fn dress(directory: &Path, (mode, uid, gid): (u32, u32, u32)) -> io::Result<()> {
+/// Gives a fresh cache directory or a socket its owner and its mode.
+fn dress(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     if !has_single_id() {
-        std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
+        std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
     }
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 fn target(mount: &SandboxMount) -> &str {

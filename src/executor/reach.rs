@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use super::Executor;
-use super::chain::{Cell, Chain};
+use super::chain::Chain;
 use super::error::ExecuteError;
 use crate::cache::{BlobForm, Record};
 use crate::digest::DiffId;
@@ -35,7 +35,7 @@ impl Executor<'_> {
     /// below `prefix`.
     pub fn write_tar(
         &self,
-        layers: &[DiffId],
+        layers: &Chain,
         prefix: &str,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
@@ -45,7 +45,7 @@ impl Executor<'_> {
 
     /// Lays the merged file system of layers out below a directory, beside what is there, owned by
     /// whoever runs this.
-    pub fn extract(&self, layers: &[DiffId], directory: &Path) -> Result<(), Failure> {
+    pub fn extract(&self, layers: &Chain, directory: &Path) -> Result<(), Failure> {
         let failed = |source| ExecuteError::MountFiles {
             path: directory.to_owned(),
             source,
@@ -63,11 +63,11 @@ impl Executor<'_> {
     /// Hands the merged file system of layers, bottom first, to `write`.
     pub(crate) fn flatten(
         &self,
-        layers: &[DiffId],
+        chain: &Chain,
         write: impl FnOnce(Flatten<'_>) -> Result<(), LayerError>,
     ) -> Result<(), Failure> {
-        let chain: Chain = layers.iter().map(|diff_id| Cell::known(*diff_id)).collect();
-        let view = self.faces.view(&chain)?;
+        let view = self.faces.view(chain)?;
+        let layers = chain.diff_ids().map_err(|_| ExecuteError::Cancelled)?;
         let mut failure = None;
         let mut open = |number: usize| {
             self.faces.any_tar(layers[number]).map_err(|cause| {

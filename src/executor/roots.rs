@@ -95,7 +95,9 @@ impl Executor<'_> {
             }
         }
         let draft = self.input.store.draft_dir()?;
-        self.flatten(&layers, |flatten| {
+        // As overlay shows it: the layers as their tars have them.
+        let plain: Chain = chain.cells().iter().cloned().collect();
+        self.flatten(&plain, |flatten| {
             flatten.write_directory(draft.fs(), Ownership::Real)
         })?;
         Ok(DirectoryRoot {

@@ -50,14 +50,12 @@ impl Executor<'_> {
     /// Performs one step on top of `base`.
     pub(crate) fn perform(&self, step: &Step, base: &Chain) -> Result<Chain, Failure> {
         match &step.op {
-            Op::Scratch => return Ok(Chain::default()),
+            Op::Scratch => return Ok(Chain::default().of_os(&step.platform.os)),
             Op::Image(image) => {
                 self.report_image(step, image);
-                return Ok(image
-                    .layers
-                    .iter()
-                    .map(|layer| Cell::known(layer.diff_id))
-                    .collect());
+                let cells = image.layers.iter();
+                let chain: Chain = cells.map(|layer| Cell::known(layer.diff_id)).collect();
+                return Ok(chain.of_os(&image.config.os));
             }
             Op::Run(_) | Op::Copy(_) | Op::Workdir(_) => {}
         }

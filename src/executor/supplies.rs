@@ -1,9 +1,9 @@
 //! What the executor gets from outside while it works. `pipeline` implements it.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::agent::Agent;
 use crate::cache::BlobForm;
 use crate::digest::DiffId;
 use crate::failure::Failure;
@@ -69,6 +69,6 @@ pub trait Supplies: Sync + std::fmt::Debug {
     /// The bytes of a secret; `None` if the user gave none of that name.
     fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, Failure>;
 
-    /// The socket of an ssh agent; `None` if the user gave none of that name.
-    fn ssh(&self, id: &str) -> Result<Option<PathBuf>, Failure>;
+    /// An ssh agent; `None` if the user gave none of that name.
+    fn ssh(&self, id: &str) -> Option<Agent>;
 }

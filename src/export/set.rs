@@ -174,7 +174,11 @@ impl ExportSet {
             manifests: images.iter().map(entry).collect(),
             annotations,
         };
-        let index = Document::new(media_type.as_str(), serde_json::to_vec(&index)?);
+        let mut index = Document::new(media_type.as_str(), serde_json::to_vec(&index)?);
+        index.descriptor.annotations = images.iter().fold(BTreeMap::new(), |mut all, image| {
+            all.extend(style.annotations(AnnotationLevel::IndexDescriptor, &image.platform));
+            all
+        });
         Ok(Self {
             images,
             index: Some(index),
@@ -217,7 +221,9 @@ fn has_index_annotations(style: &Style) -> bool {
     let of_index = |annotation: &OutputAnnotation| {
         matches!(
             annotation.level,
-            AnnotationLevel::Index | AnnotationLevel::ManifestDescriptor
+            AnnotationLevel::Index
+                | AnnotationLevel::IndexDescriptor
+                | AnnotationLevel::ManifestDescriptor
         )
     };
     style.annotations.iter().any(of_index)

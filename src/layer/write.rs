@@ -16,7 +16,7 @@ use super::compress::blocks::{self, BlobInfo, BlockWriter, Effort};
 use super::tar::{TarEntry, append_header, end_of_archive, padding};
 use crate::clock::Epoch;
 use crate::digest::{ContentDigest, DiffId};
-use crate::tree::{Content, Entry, Kind, Tree, TreePath, is_kept};
+use crate::tree::{Content, Entry, Kind, Tree, TreePath, is_kept, is_windows_record};
 
 /// Files up to this size are read ahead; [`crate::tree::KEPT_BYTES_MAX`] must not be larger.
 const SMALL: u64 = 1 << 20;
@@ -372,6 +372,8 @@ impl<C: Content> Source<'_, C> {
         }
         let mut entry = entry.clone().map_content(|_| content);
         entry.mtime = entry.mtime.min(self.epoch.0);
+        // The index has what a reader of the tar finds.
+        entry.xattrs.retain(|name, _| !is_windows_record(name));
         if matches!(entry.kind, Kind::Whiteout) {
             entry = Entry::whiteout(entry.path);
         }

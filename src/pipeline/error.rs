@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::failure::{Explain, Kind};
+use crate::layer::tar::TarError;
 use crate::pattern::PatternError;
 use crate::reference::ParseReferenceError;
 
@@ -22,6 +23,12 @@ pub enum PipelineError {
         /// Why not.
         #[source]
         source: PatternError,
+    },
+    /// An archive that is a context is damaged.
+    #[error("the archive is not sound: {source}")]
+    Archive {
+        /// How.
+        source: TarError,
     },
     /// A base image has a layer of an unknown kind.
     #[error("layers of type `{media_type}` are not supported")]

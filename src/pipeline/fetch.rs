@@ -16,7 +16,7 @@ use crate::context::archive::{self, Format, Received, Unpack};
 use crate::context::git::{GitOptions, GitRef, GitSource, is_git_url};
 use crate::context::http::{self, Fetcher};
 use crate::context::{IgnoreSource, LocalContext, Modes, Wanted};
-use crate::digest::{ContentDigest, hex};
+use crate::digest::{ContentDigest, Digest, hex};
 use crate::executor::{FileTree, Files};
 use crate::failure::{Explain, Failure};
 use crate::layer::{self, ApplyOptions, LayerError, Limits, OverlayXattr, Ownership};
@@ -46,12 +46,18 @@ pub(super) struct Fetches<'a> {
     store: &'a Store,
     request: &'a BuildRequest,
     web: Fetcher,
+    /// By address and checksum: files of the web. What a key was made of is what is copied, even
+    /// if the server has something else by then.
+    files: Mutex<BTreeMap<(String, Option<Digest>), WebFile>>,
     /// By address: git trees that were resolved.
     commits: Mutex<BTreeMap<String, String>>,
     trees: Mutex<BTreeMap<String, FileTree>>,
     /// Directories of fetched trees, removed when the build is over.
     scratch: Mutex<Vec<DirDraft>>,
 }
+
+/// A file of the web, once it was fetched; whoever fetches holds the lock.
+type WebFile = Arc<Mutex<Option<http::Fetched>>>;
 
 /// One file under a path.
 #[derive(Debug)]
@@ -92,7 +98,10 @@ impl Unpack for UnpackLayer {
             clamp: None,
             limits: Limits::default(),
         };
-        let boxed = |error| Box::new(error) as Box<dyn Explain>;
+        let boxed = |error| match error {
+            LayerError::Tar { source } => Box::new(PipelineError::Archive { source }),
+            error => Box::new(error) as Box<dyn Explain>,
+        };
         let plain =
             layer::decompress(archive).map_err(|source| boxed(LayerError::Read { source }))?;
         layer::apply(plain, directory, &options).map_err(boxed)
@@ -106,6 +115,7 @@ impl<'a> Fetches<'a> {
             store,
             request,
             web: Fetcher::new(store.downloads(), FILE_BYTES_MAX),
+            files: Mutex::default(),
             commits: Mutex::default(),
             trees: Mutex::default(),
             scratch: Mutex::default(),
@@ -123,13 +133,14 @@ impl<'a> Fetches<'a> {
         if is_git_url(url) {
             let keep = self.request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
             let keep = keep.is_some_and(|value| matches!(value.as_str(), "1" | "true"));
-            let (context, time) = self.git_context(url, keep)?;
+            let source = self.git_source(url, keep, None)?;
+            let (context, time) = self.git_context(url, &source)?;
             return Ok(Fetched::Tree {
                 context,
                 committed: Some(Epoch(time)),
             });
         }
-        let fetched = self.web.fetch(&web_request(url, None))?;
+        let fetched = self.web(url, None)?;
         let mut file =
             File::open(&fetched.path).map_err(|source| PipelineError::Scratch { source })?;
         self.receive(&mut file)
@@ -138,7 +149,7 @@ impl<'a> Fetches<'a> {
     /// A text by address: `-f https://…`.
     pub(super) fn text(&self, url: &str, max: u64) -> Result<Vec<u8>, Failure> {
         self.permit(url)?;
-        let fetched = self.web.fetch(&web_request(url, None))?;
+        let fetched = self.web(url, None)?;
         let failed = |source| PipelineError::Scratch { source };
         let mut bytes = Vec::new();
         let file = File::open(&fetched.path).map_err(failed)?;
@@ -150,9 +161,10 @@ impl<'a> Fetches<'a> {
     pub(super) fn context(&self, url: &str) -> Result<LocalContext, Failure> {
         self.permit(url)?;
         if is_git_url(url) {
-            return Ok(self.git_context(url, false)?.0);
+            let source = self.git_source(url, false, None)?;
+            return Ok(self.git_context(url, &source)?.0);
         }
-        let fetched = self.web.fetch(&web_request(url, None))?;
+        let fetched = self.web(url, None)?;
         let draft = self.store.draft_dir()?;
         let failed = |source| PipelineError::Scratch { source };
         let target = draft.fs().join("context");
@@ -167,15 +179,17 @@ impl<'a> Fetches<'a> {
         let identity = match input {
             CopyInput::Url { url, checksum } => {
                 self.permit(url)?;
-                let fetched = self.web.fetch(&web_request(url, *checksum))?;
+                let fetched = self.web(url, *checksum)?;
                 let name = hex(&http::file_name(url)?);
                 format!("url {name} {} {}", fetched.content, fetched.mtime)
             }
             CopyInput::Git {
-                url, keep_git_dir, ..
+                url,
+                keep_git_dir,
+                checksum,
             } => {
                 self.permit(url)?;
-                let source = self.git_source(url, *keep_git_dir)?;
+                let source = self.git_source(url, *keep_git_dir, checksum.as_deref())?;
                 let commit = self.commit(url, &source)?;
                 format!(
                     "git {commit} {:?} {keep_git_dir}",
@@ -192,7 +206,7 @@ impl<'a> Fetches<'a> {
         match input {
             CopyInput::Url { url, checksum } => {
                 self.permit(url)?;
-                let fetched = self.web.fetch(&web_request(url, *checksum))?;
+                let fetched = self.web(url, *checksum)?;
                 let kind = Kind::File {
                     size: fetched.size,
                     content: fetched.content,
@@ -213,14 +227,17 @@ impl<'a> Fetches<'a> {
                 })
             }
             CopyInput::Git {
-                url, keep_git_dir, ..
+                url,
+                keep_git_dir,
+                checksum,
             } => {
+                let source = self.git_source(url, *keep_git_dir, checksum.as_deref())?;
                 let key = format!("{url} {keep_git_dir}");
                 let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(tree) = trees.get(&key) {
                     return Ok(tree.clone());
                 }
-                let (context, _) = self.git_context(url, *keep_git_dir)?;
+                let (context, _) = self.git_context(url, &source)?;
                 let entries = context.scan(&[Wanted::All])?.entries;
                 let view = View::merge(&[Arc::new(Tree::new(entries, BTreeMap::new()))]);
                 let tree = FileTree {
@@ -272,9 +289,8 @@ impl<'a> Fetches<'a> {
         }
     }
 
-    fn git_context(&self, url: &str, keep: bool) -> Result<(LocalContext, i64), Failure> {
-        let source = self.git_source(url, keep)?;
-        let commit = self.commit(url, &source)?;
+    fn git_context(&self, url: &str, source: &GitSource) -> Result<(LocalContext, i64), Failure> {
+        let commit = self.commit(url, source)?;
         let draft = self.store.draft_dir()?;
         let fetched = source.fetch(&commit, draft.fs())?;
         let context = LocalContext::open(&fetched.directory, IgnoreSource::None, None)?
@@ -287,8 +303,16 @@ impl<'a> Fetches<'a> {
         Ok((context, fetched.commit_time))
     }
 
-    fn git_source(&self, url: &str, keep_git_dir: bool) -> Result<GitSource, Failure> {
-        let address = GitRef::parse(url)?;
+    fn git_source(
+        &self,
+        url: &str,
+        keep_git_dir: bool,
+        checksum: Option<&str>,
+    ) -> Result<GitSource, Failure> {
+        let mut address = GitRef::parse(url)?;
+        if let Some(commit) = checksum {
+            address.pin(commit)?;
+        }
         let mut options = GitOptions::default();
         options.environment.clone_from(&self.request.environment);
         options.token = self.secret("GIT_AUTH_TOKEN");
@@ -303,12 +327,32 @@ impl<'a> Fetches<'a> {
     fn commit(&self, url: &str, source: &GitSource) -> Result<String, Failure> {
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(commit) = commits.get(url) {
+            source.verify(commit)?;
             return Ok(commit.clone());
         }
         let draft = self.store.draft_dir()?;
         let commit = source.resolve(draft.fs())?;
         commits.insert(url.to_owned(), commit.clone());
         Ok(commit)
+    }
+
+    /// A file of the web, fetched or revalidated once a build.
+    fn web(&self, url: &str, checksum: Option<Digest>) -> Result<http::Fetched, Failure> {
+        let file = {
+            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(files.entry((url.to_owned(), checksum)).or_default())
+        };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fetched) = &*file {
+            return Ok(fetched.clone());
+        }
+        let fetched = self.web.fetch(&http::Request {
+            url,
+            authorization: None,
+            checksum,
+        })?;
+        *file = Some(fetched.clone());
+        Ok(fetched)
     }
 
     fn secret(&self, id: &str) -> Option<String> {
@@ -324,13 +368,5 @@ impl<'a> Fetches<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(draft);
-    }
-}
-
-fn web_request(url: &str, checksum: Option<crate::digest::Digest>) -> http::Request<'_> {
-    http::Request {
-        url,
-        authorization: None,
-        checksum,
     }
 }

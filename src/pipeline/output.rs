@@ -14,7 +14,7 @@ use crate::cache::BlobForm;
 use crate::clock::Epoch;
 use crate::digest::DiffId;
 use crate::event::{Activity, Outcome};
-use crate::executor::{self, Executor};
+use crate::executor::{self, Cell, Chain, Executor};
 use crate::export::{
     self, Destination, ExportImage, ExportLayer, ExportSet, LayoutForm, OutputKind, OutputSpec,
     PushMode, RootfsSource, Style,
@@ -105,6 +105,13 @@ struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
+    /// The layers of a target as one file system.
+    fn chain(&self, target: usize) -> Chain {
+        let layers = self.chains[target].iter();
+        let chain: Chain = layers.map(|diff_id| Cell::known(*diff_id)).collect();
+        chain.of_os(&self.street.plan.graph.targets[target].config.os)
+    }
+
     /// The images as one output wants them.
     fn assemble(&self, output: &OutputSpec) -> Result<ExportSet, Failure> {
         let mut annotations = self.street.request.annotations.clone();
@@ -415,12 +422,14 @@ fn result(street: &Street<'_>, set: &ExportSet) -> BuildResult {
 
 impl RootfsSource for Exporter<'_> {
     fn tar(&self, image: usize, prefix: &str, out: &mut dyn Write) -> io::Result<()> {
-        let chain = &self.chains[image];
-        self.executor.write_tar(chain, prefix, out).map_err(into_io)
+        let chain = self.chain(image);
+        self.executor
+            .write_tar(&chain, prefix, out)
+            .map_err(into_io)
     }
 
     fn extract(&self, image: usize, directory: &Path) -> io::Result<()> {
-        let chain = &self.chains[image];
-        self.executor.extract(chain, directory).map_err(into_io)
+        let chain = self.chain(image);
+        self.executor.extract(&chain, directory).map_err(into_io)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::policy::Policy;
 use crate::cache::remote::RemoteSpec;
 use crate::clock::Epoch;
+use crate::executor::agent::Agent;
 use crate::executor::sandbox::Rung;
 use crate::export::OutputSpec;
 pub use crate::export::{AnnotationLevel, OutputAnnotation as Annotation};
@@ -52,7 +53,7 @@ pub struct BuildRequest {
     /// `--secret`: id → where its bytes are.
     pub secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`: id → agent socket or keys.
-    pub ssh: BTreeMap<String, Vec<PathBuf>>,
+    pub ssh: BTreeMap<String, Agent>,
     /// How RUN steps run.
     pub run: RunOptions,
     /// `--allow`

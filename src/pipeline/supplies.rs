@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::caches::Caches;
 use super::contexts::Contexts;
@@ -13,6 +13,7 @@ use super::fetch::Fetches;
 use super::images::Images;
 use super::request::SecretSource;
 use crate::digest::DiffId;
+use crate::executor::agent::Agent;
 use crate::executor::{BlobStream, FileTree, Supplies};
 use crate::failure::Failure;
 use crate::planner::op::CopyInput;
@@ -28,7 +29,7 @@ pub(super) struct Outside<'a> {
     pub(super) caches: &'a Caches<'a>,
     pub(super) fetches: &'a Fetches<'a>,
     pub(super) secrets: &'a BTreeMap<String, SecretSource>,
-    pub(super) ssh: &'a BTreeMap<String, Vec<PathBuf>>,
+    pub(super) ssh: &'a BTreeMap<String, Agent>,
 }
 
 /// Opens a regular file; anything else would block or never end.
@@ -88,7 +89,7 @@ impl Supplies for Outside<'_> {
         }
     }
 
-    fn ssh(&self, id: &str) -> Result<Option<PathBuf>, Failure> {
-        Ok(self.ssh.get(id).and_then(|paths| paths.first().cloned()))
+    fn ssh(&self, id: &str) -> Option<Agent> {
+        self.ssh.get(id).cloned()
     }
 }

@@ -28,6 +28,7 @@ mod tests;
 mod users;
 mod view;
 mod walk;
+mod windows;
 
 pub use codec::TREE_FORMAT;
 pub use entry::{
@@ -41,3 +42,4 @@ pub use select::{Selected, selection_digest};
 pub use users::{Owner, resolve_owner};
 pub use view::{Kept, Node, View};
 pub use walk::Walk;
+pub use windows::{WINDOWS_ATTRIBUTES, is_windows_record, wrap_windows};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use super::resolve::Follow;
+use super::windows::{stored, unwrap_windows};
 use super::{Entry, Kind, Tree, TreePath};
 
 /// The directory that every file system has, for chains that say nothing of it.
@@ -135,6 +136,28 @@ impl View {
             implied: Arc::new(implied),
             moved: Arc::new(moved),
         });
+    }
+
+    /// Puts a layer of a Windows image on top: what it has of files.
+    pub fn push_windows(&mut self, layer: &Tree) {
+        let unwrapped = unwrap_windows(layer);
+        let places: Vec<TreePath> = unwrapped
+            .entries()
+            .iter()
+            .map(|entry| entry.path.clone())
+            .collect();
+        self.push(Arc::new(unwrapped));
+        let Some(level) = self.levels.last_mut() else {
+            return;
+        };
+        let mut moved: BTreeMap<TreePath, TreePath> = places
+            .into_iter()
+            .map(|path| (path.clone(), stored(&path)))
+            .collect();
+        for (path, place) in &*level.moved {
+            moved.insert(path.clone(), stored(place));
+        }
+        level.moved = Arc::new(moved);
     }
 
     /// The number of layers.

@@ -10,17 +10,26 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[expect(dead_code, reason = "the registry's tests use all of it")]
+#[path = "../registry/kit/server.rs"]
+mod server;
 
 mod bad_input;
 mod base;
 mod cache;
 mod copy;
+mod entitlements;
 mod examples;
 mod image;
 mod ladder;
 mod language;
+mod onbuild;
+mod options;
+mod remote;
 mod sandbox;
 mod sandbox_life;
 mod sandbox_mounts;
 mod sandbox_rungs;
 mod sandbox_world;
+mod ssh;
+mod windows;

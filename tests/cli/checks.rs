@@ -319,15 +319,3 @@ fn a_policy_denies_and_converts_sources() {
         .failure(2)
         .says("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY");
 }
-
-#[test]
-fn an_agent_is_a_socket_and_no_key() {
-    let project = Project::new()
-        .dockerfile("FROM scratch")
-        .file("key", "private");
-    let key = format!("--ssh=git={}", project.context().join("key").display());
-    let outcome = project.build().flag(&key).failure(1);
-    outcome
-        .says("is not the socket of an agent")
-        .says("ssh-add");
-}

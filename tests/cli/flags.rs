@@ -140,7 +140,7 @@ fn what_the_words_name_must_be_there() {
         &["--secret=id=x,src=/no/such", "."],
         "failed to stat `/no/such`",
     );
-    refused(&["--ssh=k=/no/such", "."], "failed to stat `/no/such`");
+    refused(&["--ssh=k=/no/such", "."], "failed to open /no/such");
     refused(&["--ssh=default", "."], "make sure SSH_AUTH_SOCK is set");
     project
         .builder(["build", "-f-", "-"])

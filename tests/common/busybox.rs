@@ -43,8 +43,6 @@ fn make(busybox: &Path) -> PathBuf {
         .prefix("busybox-")
         .tempdir_in(parent)
         .unwrap();
-    let layer = layer(busybox);
-    let layer_digest = blob(draft.path(), &layer);
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -54,18 +52,25 @@ fn make(busybox: &Path) -> PathBuf {
         "architecture": architecture,
         "os": "linux",
         "config": { "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"] },
-        "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
         "history": [{ "created_by": "busybox" }],
     });
+    let digest = write_layout(draft.path(), &layer(busybox), config);
+    publish(draft, &parent.join(format!("busybox-{}", &digest[7..19])))
+}
+
+/// Writes an OCI layout whose only image has one layer, a plain tar; the digest of its manifest.
+pub(super) fn write_layout(directory: &Path, layer: &[u8], mut config: Value) -> String {
+    let layer_digest = blob(directory, layer);
+    config["rootfs"] = json!({ "type": "layers", "diff_ids": [layer_digest] });
     let config = serde_json::to_vec(&config).unwrap();
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": descriptor("application/vnd.oci.image.config.v1+json", &blob(draft.path(), &config), config.len()),
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &blob(directory, &config), config.len()),
         "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer_digest, layer.len())],
     });
     let manifest = serde_json::to_vec(&manifest).unwrap();
-    let digest = blob(draft.path(), &manifest);
+    let digest = blob(directory, &manifest);
     let mut entry = descriptor(
         "application/vnd.oci.image.manifest.v1+json",
         &digest,
@@ -73,13 +78,13 @@ fn make(busybox: &Path) -> PathBuf {
     );
     entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "latest" });
     let index = json!({ "schemaVersion": 2, "manifests": [entry] });
-    fs::write(draft.path().join("index.json"), index.to_string()).unwrap();
+    fs::write(directory.join("index.json"), index.to_string()).unwrap();
     fs::write(
-        draft.path().join("oci-layout"),
+        directory.join("oci-layout"),
         r#"{"imageLayoutVersion":"1.0.0"}"#,
     )
     .unwrap();
-    publish(draft, &parent.join(format!("busybox-{}", &digest[7..19])))
+    digest
 }
 
 /// Moves the draft to its place; other test programs may have made the same one.

@@ -127,7 +127,7 @@ pub struct BuildArgs {
     /// Shared memory size for build containers
     #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     pub shm_size: Option<u64>,
-    /// SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")
+    /// SSH agent socket or keys to expose to the build (format: "default|<id>[=<socket>|<key>[,<key>]]")
     #[arg(long, value_name = "AGENT", value_parser = values::ssh)]
     pub ssh: Vec<SshArg>,
     /// Image identifier (format: "[registry/]repository[:tag]")

@@ -8,12 +8,19 @@ use super::*;
 use crate::cache::remote::RemoteKind;
 use crate::cli::args::{Args, Verb};
 use crate::clock::Epoch;
+use crate::executor::agent::Agent;
 use crate::executor::sandbox::Rung;
 use crate::export::Destination;
 use crate::pipeline::request::{
     AnnotationLevel, CacheUse, ContextSpec, DockerfileSpec, Entitlement, EpochSpec, SecretSource,
 };
 use crate::reference::Reference;
+
+/// A key of no account: its bytes are 0 to 31.
+const ED25519: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
+-----END PRIVATE KEY-----
+";
 
 /// The request of `builder build WORDS`, in an environment.
 fn ask(words: &[&str], variables: &[(&str, &str)]) -> Result<Asked, CliError> {
@@ -169,30 +176,46 @@ fn secrets_are_found_before_the_build() {
 }
 
 #[test]
-fn agents_need_a_socket() {
+fn agents_are_sockets_or_keys() {
     let directory = tempfile::tempdir().unwrap();
     let agent = directory.path().join("agent");
     let _listener = std::os::unix::net::UnixListener::bind(&agent).unwrap();
     let agent = agent.to_str().unwrap();
+    let key = directory.path().join("key");
+    fs::write(&key, ED25519).unwrap();
     let named = format!("--ssh=k={agent}");
     let ssh = request(&["--ssh=default", &named, "-"], &[("SSH_AUTH_SOCK", agent)]).ssh;
-    assert_eq!(ssh["default"], [Path::new(agent)]);
-    assert_eq!(ssh["k"], [Path::new(agent)]);
+    for id in ["default", "k"] {
+        assert!(matches!(&ssh[id], Agent::Socket(path) if path == Path::new(agent)));
+    }
+    let many = format!("{named},{agent}");
+    let both = format!("--ssh=k={},{agent}", key.display());
+    for (flag, reason) in [
+        (many.as_str(), "only single socket allowed"),
+        (&both, "invalid combination of keys and sockets"),
+        ("--ssh=k=/dev/null", "failed to parse /dev/null"),
+        ("--ssh=k=/nokey", "failed to open /nokey"),
+        ("--ssh=k=/", "failed to open /"),
+    ] {
+        let error = ask(&[flag, "-"], &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to convert agent config for ID: \"k\""
+        );
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), reason);
+    }
     assert_eq!(
-        refusal(&["--ssh=k=/dev/null", "-"], &[]),
-        "invalid ssh agent `k`: `/dev/null` is not the socket of an agent"
+        refusal(&[&named, &named, "-"], &[]),
+        "duplicate agent ID \"k\""
     );
-    assert_eq!(
-        refusal(&[&format!("{named},{agent}"), "-"], &[]),
-        "invalid ssh agent `k`: only single socket allowed"
-    );
+    let one = format!("--ssh=k={}", key.display());
+    let keys = &request(&[&one, "-"], &[]).ssh["k"];
+    assert!(matches!(keys, Agent::Keys(ring) if !ring.is_empty()));
+    assert_eq!(format!("{keys:?}"), "Keys(Keyring { keys: 1, .. })");
     assert_eq!(
         refusal(&["--ssh=default", "-"], &[]),
         "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
-    );
-    assert_eq!(
-        refusal(&["--ssh=k=/nokey", "-"], &[]),
-        "failed to stat `/nokey`"
     );
 }
 

@@ -82,12 +82,21 @@ impl GitSource {
             Some(commit) => commit.to_ascii_lowercase(),
             None => self.ask(scratch)?,
         };
+        self.verify(&commit)?;
+        Ok(commit)
+    }
+
+    /// Compares a commit with the one that is pinned, if one is.
+    ///
+    /// # Errors
+    /// It is another one.
+    pub fn verify(&self, commit: &str) -> Result<(), GitError> {
         match &self.address.checksum {
             Some(expected) if !commit.starts_with(expected) => Err(GitError::Checksum {
                 expected: expected.clone(),
-                actual: commit,
+                actual: commit.to_owned(),
             }),
-            _ => Ok(commit),
+            _ => Ok(()),
         }
     }
 

@@ -139,6 +139,14 @@ impl GitRef {
         self.reference.as_deref().filter(|name| is_commit(name))
     }
 
+    /// Pins the commit: `ADD --checksum`.
+    ///
+    /// # Errors
+    /// It is no start of a commit, or the address pins another one.
+    pub fn pin(&mut self, commit: &str) -> Result<(), GitRefError> {
+        self.set("checksum", commit)
+    }
+
     fn fragment(&mut self, fragment: &str) -> Result<(), GitRefError> {
         let (reference, subdirectory) = fragment.split_once(':').unwrap_or((fragment, ""));
         if !reference.is_empty() {

@@ -90,7 +90,7 @@ impl Executor<'_> {
         })?;
         sources.place(self, op, excludes(op)?.as_ref(), &mut target)?;
         let layout = target.finish();
-        self.write_placed(step, layout, &sources, receipt)
+        self.write_placed((step, base), layout, &sources, receipt)
     }
 
     /// Makes a directory and what leads to it, owned by the user in force.
@@ -120,7 +120,7 @@ impl Executor<'_> {
         })?;
         target.make_destination()?;
         let layout = target.finish();
-        self.write_placed(step, layout, &Sources::none(), receipt)
+        self.write_placed((step, base), layout, &Sources::none(), receipt)
     }
 
     /// Copies the contents of a directory of a source into an empty directory of the host.
@@ -165,12 +165,16 @@ impl Executor<'_> {
     /// Writes the layer of placed entries, unless a layer of the same entries is known.
     fn write_placed(
         &self,
-        step: &Step,
+        (step, base): (&Step, &Chain),
         layout: Layout,
         sources: &Sources,
         receipt: &mut Receipt,
     ) -> Result<Made, Failure> {
-        let Layout { entries, origins } = layout.clamped(step.epoch);
+        let mut layout = layout.clamped(step.epoch);
+        if base.is_windows() {
+            layout = layout.wrapped(step.epoch);
+        }
+        let Layout { entries, origins } = layout;
         let tree = Tree::new(entries, std::collections::BTreeMap::new());
         let material = key::placed_content(&tree);
         if let Some(record) = self.content_hit(step, &material) {
@@ -182,7 +186,8 @@ impl Executor<'_> {
             name: step.name.clone(),
             source,
         };
-        if !self.needs_directory(step.id) {
+        // The tar of a Windows layer says more than a directory could keep.
+        if base.is_windows() || !self.needs_directory(step.id) {
             let (entries, epoch) = (tree.entries(), step.epoch);
             let (diff_id, size) = self.write_blob(|encoding, blob| {
                 layer::write_layer(entries, &contents, epoch, Some(encoding), blob).map_err(failed)

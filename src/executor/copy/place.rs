@@ -9,7 +9,7 @@ use super::CopyError;
 use super::select::Named;
 use crate::clock::Epoch;
 use crate::planner::op::Chmod;
-use crate::tree::{Entry, Follow, Kind, Selected, Tree, TreePath, View};
+use crate::tree::{Entry, Follow, Kind, Selected, Tree, TreePath, View, wrap_windows};
 
 /// The source that holds the content of a file: the number of its tree and the path in it.
 pub(crate) type Origin = (usize, TreePath);
@@ -37,6 +37,15 @@ impl Layout {
             entry.mtime = entry.mtime.min(epoch.0);
         }
         self
+    }
+
+    /// The same as a layer of a Windows image.
+    pub(crate) fn wrapped(self, epoch: Epoch) -> Self {
+        let frame = || std::iter::once(None);
+        Self {
+            entries: wrap_windows(self.entries, epoch.0),
+            origins: frame().chain(self.origins).chain(frame()).collect(),
+        }
     }
 }
 

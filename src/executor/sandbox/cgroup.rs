@@ -39,27 +39,27 @@ pub(super) struct Cgroup {
 impl Cgroup {
     /// Makes the groups that `limits` need; none if there are no limits.
     pub(super) fn new(limits: &Limits) -> (Self, Vec<Notice>) {
-        let settings = settings(limits);
+        let is_version2 = is_version2();
+        let mut settings = settings(limits);
+        if limits.cgroup_parent.is_some() {
+            add_memberships(&mut settings, is_version2);
+        }
         if settings.is_empty() {
             return (Self::default(), Vec::new());
         }
         let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let name = unique_name();
-        if is_version2() {
-            Self::version2(
-                &settings,
-                &membership,
-                &name,
-                limits.cgroup_parent.as_deref(),
-            )
+        let make = if is_version2 {
+            Self::version2
         } else {
-            Self::version1(
-                &settings,
-                &membership,
-                &name,
-                limits.cgroup_parent.as_deref(),
-            )
-        }
+            Self::version1
+        };
+        make(
+            &settings,
+            &membership,
+            &name,
+            limits.cgroup_parent.as_deref(),
+        )
     }
 
     fn version2(
@@ -80,7 +80,9 @@ impl Cgroup {
         };
         let mut failure = io::Error::from_raw_os_error(libc::ENOENT);
         for parent in parents {
-            for setting in settings {
+            // The one that was named may not be there yet.
+            let _ = fs::create_dir_all(&parent);
+            for setting in settings.iter().filter(|it| !it.controller.is_empty()) {
                 let enable = format!("+{}", setting.controller);
                 let _ = fs::write(parent.join("cgroup.subtree_control"), enable);
             }
@@ -95,9 +97,12 @@ impl Cgroup {
             };
             // All of the step dies together, not just the process that asked last.
             let _ = fs::write(directory.join("memory.oom.group"), "1");
-            match settings.iter().try_for_each(|setting| {
-                fs::write(directory.join(setting.version2.0), &setting.version2.1)
-            }) {
+            let mut values = settings.iter().map(|setting| &setting.version2);
+            let set = values.try_for_each(|(file, value)| match *file {
+                "" => Ok(()),
+                file => fs::write(directory.join(file), value),
+            });
+            match set {
                 Ok(()) => return (group, Vec::new()),
                 Err(error) => failure = error,
             }
@@ -167,10 +172,24 @@ impl Drop for Cgroup {
 }
 
 impl Setting {
+    /// No limit: to be in the group that `--cgroup-parent` names is all.
+    fn membership(controller: &'static str) -> Self {
+        Self {
+            what: "",
+            controller,
+            version2: ("", String::new()),
+            version1: Vec::new(),
+        }
+    }
+
     fn notice(&self, error: &io::Error) -> Notice {
+        let why = error.to_string();
+        if self.version1.is_empty() {
+            return Notice::NotInGroup { why };
+        }
         Notice::NotLimited {
             what: self.what.to_owned(),
-            why: error.to_string(),
+            why,
         }
     }
 }
@@ -208,6 +227,21 @@ fn settings(limits: &Limits) -> Vec<Setting> {
         });
     }
     settings
+}
+
+/// What puts a step into the group that was named, whatever its limits are: in version 1 each
+/// controller has groups of its own.
+fn add_memberships(settings: &mut Vec<Setting>, is_version2: bool) {
+    let controllers: &[&str] = match is_version2 {
+        true if settings.is_empty() => &[""],
+        true => &[],
+        false => &["memory", "cpu", "pids"],
+    };
+    for controller in controllers {
+        if settings.iter().all(|known| known.controller != *controller) {
+            settings.push(Setting::membership(controller));
+        }
+    }
 }
 
 fn is_version2() -> bool {

@@ -227,6 +227,12 @@ pub enum Notice {
         /// Why.
         why: String,
     },
+    /// No cgroup could be made below the one that was named.
+    #[error("RUN is not in the group of --cgroup-parent: {why}")]
+    NotInGroup {
+        /// Why.
+        why: String,
+    },
     /// The command shares the host's network.
     #[error("RUN uses the host's network: {why}")]
     HostNetwork {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{BLOCK, pax};
-use crate::tree::{Entry, Kind};
+use crate::tree::{Entry, Kind, WINDOWS_ATTRIBUTES, is_windows_record};
 
 /// The largest numbers of the octal fields of eight and of twelve bytes.
 const OCTAL_7_MAX: u64 = 0o777_7777;
@@ -33,6 +33,7 @@ pub fn append_header<C>(out: &mut Vec<u8>, tar_entry: TarEntry<'_, C>) -> bool {
         ids: (entry.uid, entry.gid),
         mtime,
         device: None,
+        windows: false,
     };
     let mut opaque_marker = None;
     match &entry.kind {
@@ -71,6 +72,15 @@ pub fn append_header<C>(out: &mut Vec<u8>, tar_entry: TarEntry<'_, C>) -> bool {
             return true;
         }
     }
+    if entry.xattrs.contains_key(WINDOWS_ATTRIBUTES) {
+        fields.windows = true;
+        // As BuildKit writes them: with the bits of the kind.
+        fields.mode |= if fields.typeflag == b'5' {
+            0o40000
+        } else {
+            0o100_000
+        };
+    }
     let fits = fields.append(out, &entry.xattrs);
     if let Some(marker) = opaque_marker {
         append_marker(out, marker.as_bytes());
@@ -102,6 +112,7 @@ fn append_marker(out: &mut Vec<u8>, path: &[u8]) {
         ids: (0, 0),
         mtime: 0,
         device: None,
+        windows: false,
     };
     marker.append(out, &BTreeMap::new());
 }
@@ -115,6 +126,8 @@ struct Fields {
     ids: (u32, u32),
     mtime: i64,
     device: Option<(u32, u32)>,
+    /// Whether it is for a layer of a Windows image.
+    windows: bool,
 }
 
 impl Fields {
@@ -145,7 +158,16 @@ impl Fields {
             }
         }
         for (name, value) in xattrs {
-            records.insert([b"SCHILY.xattr.", name.as_slice()].concat(), value.clone());
+            let key = if is_windows_record(name) {
+                name.clone()
+            } else {
+                [b"SCHILY.xattr.", name.as_slice()].concat()
+            };
+            records.insert(key, value.clone());
+        }
+        if self.windows {
+            let created = format!("{}.0", self.mtime).into_bytes();
+            records.insert(b"LIBARCHIVE.creationtime".to_vec(), created);
         }
         if !records.is_empty() {
             append_records(out, &records);

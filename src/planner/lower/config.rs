@@ -50,7 +50,7 @@ impl ConfigFold {
     pub(crate) fn directory(&self) -> String {
         let written = &self.config.config.working_dir;
         if self.is_windows() {
-            path::join("/", &path::from_windows(written))
+            path::join("/", &path::from_windows(written).unwrap_or_default())
         } else {
             path::join("/", written)
         }

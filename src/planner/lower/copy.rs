@@ -53,7 +53,7 @@ pub(crate) fn lower(
     let inputs = inputs(copy, &sources, checksum, scope)?;
     let cwd = scope.fold.directory();
     let target = if scope.fold.is_windows() {
-        path::from_windows(&written)
+        windows(&written, destination.span, words)?
     } else {
         written
     };
@@ -157,9 +157,9 @@ fn inputs(
                 checksum: checksum.transpose()?,
             })
         }
-        Expanded::Word(_, text) => {
+        Expanded::Word(word, text) => {
             let text = if scope.fold.is_windows() {
-                path::from_windows(text)
+                windows(text, word.span, words)?
             } else {
                 text.clone()
             };
@@ -167,6 +167,14 @@ fn inputs(
         }
     };
     sources.iter().map(input).collect()
+}
+
+/// A path of a Windows image with slashes and without drive letter.
+fn windows(text: &str, span: Span, words: &Words) -> Result<String, Diagnostic> {
+    path::from_windows(text).map_err(|message| {
+        let error = words.error("windows-path", span, message);
+        error.help("name a path below C:\\")
+    })
 }
 
 fn digest(text: &str, copy: &Copy, words: &Words) -> Result<Digest, Diagnostic> {

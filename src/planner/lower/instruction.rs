@@ -54,13 +54,14 @@ impl At<'_, '_, '_> {
                 }
                 let (op, line, epoch) = self.files(fold, scope, cursor.epoch, &sources)?;
                 cursor.epoch = epoch;
-                self.push(op, cursor, scope, builder);
+                self.push((op, fold.is_windows()), cursor, scope, builder);
                 cursor.history.push((line, Some(cursor.step)));
             }
             Command::Workdir(word) => {
                 let (op, line) = self.workdir(word, fold, scope)?;
                 if let Some(op) = op {
-                    self.push(Op::Workdir(op), cursor, scope, builder);
+                    let op = (Op::Workdir(op), fold.is_windows());
+                    self.push(op, cursor, scope, builder);
                     cursor.history.push((line, Some(cursor.step)));
                 } else {
                     cursor.history.push((line, None));
@@ -139,7 +140,11 @@ impl At<'_, '_, '_> {
         let written = self.words.word(word, scope)?;
         let (windows, directory) = (fold.is_windows(), fold.directory());
         let target = if windows {
-            path::join(&directory, &path::from_windows(&written))
+            let path = path::from_windows(&written).map_err(|message| {
+                let error = self.words.error("windows-path", word.span, message);
+                error.help("name a path below C:\\")
+            })?;
+            path::join(&directory, &path)
         } else {
             path::join(&directory, &written)
         };
@@ -155,7 +160,13 @@ impl At<'_, '_, '_> {
         Ok((op, line))
     }
 
-    fn push(&self, op: Op, cursor: &mut Cursor, scope: &Scope, builder: &mut GraphBuilder) {
+    fn push(
+        &self,
+        (op, is_windows): (Op, bool),
+        cursor: &mut Cursor,
+        scope: &Scope,
+        builder: &mut GraphBuilder,
+    ) {
         let instruction: &Instruction = &self.entry.instruction;
         let text = label::text(instruction);
         let span = match self.entry.origin {
@@ -163,7 +174,7 @@ impl At<'_, '_, '_> {
             Origin::Stage | Origin::StageTrigger => instruction.span,
         };
         let reads = reads(&op);
-        let step = Step {
+        let mut step = Step {
             name: cursor
                 .numbering
                 .name(&text, scope, self.entry.origin.is_trigger()),
@@ -171,6 +182,10 @@ impl At<'_, '_, '_> {
             reads,
             ..self.lowering.step(self.stage, span, op, cursor.epoch)
         };
+        if is_windows {
+            // Also if the base is one although nobody asked for it: its layers have their form.
+            "windows".clone_into(&mut step.platform.os);
+        }
         cursor.step = builder.add(step);
     }
 }

@@ -35,18 +35,26 @@ pub(crate) fn base_name(path: &str) -> &str {
         .unwrap_or(path)
 }
 
-/// Makes a path of a Windows image one with slashes and without drive letter.
-pub(crate) fn from_windows(path: &str) -> String {
+/// Makes a path of a Windows image one with slashes and without drive letter. What has no place
+/// below the root is refused in BuildKit's words.
+pub(crate) fn from_windows(path: &str) -> Result<String, String> {
     let slashed = path.replace('\\', "/");
+    if slashed.len() == 2 && slashed.ends_with(':') {
+        return Err(format!("No relative path specified in {path:?}"));
+    }
+    if slashed.starts_with("//") {
+        return Err("UNC paths are not supported".to_owned());
+    }
     match slashed.split_once(':') {
-        Some((drive, rest)) if drive.len() == 1 => rest.to_owned(),
-        _ => slashed,
+        Some((drive, rest)) if drive.eq_ignore_ascii_case("c") => Ok(rest.to_owned()),
+        Some(_) => Err("The specified path is not on the system drive (C:)".to_owned()),
+        None => Ok(slashed),
     }
 }
 
-/// The form that a Windows image's config has: `C:\app`.
+/// The form that the config of a Windows image has: `\app`.
 pub(crate) fn to_windows(path: &str) -> String {
-    format!("C:{}", path.replace('/', "\\"))
+    path.replace('/', "\\")
 }
 
 #[cfg(test)]
@@ -68,9 +76,22 @@ mod tests {
     }
 
     #[test]
-    fn windows_paths_lose_and_regain_their_drive() {
-        assert_eq!(from_windows(r"C:\app\x"), "/app/x");
-        assert_eq!(from_windows(r"app\x"), "app/x");
-        assert_eq!(to_windows("/app/x"), r"C:\app\x");
+    fn windows_paths_are_on_the_system_drive() {
+        for (path, expected) in [
+            (r"C:\app\x", Ok("/app/x")),
+            (r"c:/app", Ok("/app")),
+            (r"app\x", Ok("app/x")),
+            (r"C:app", Ok("app")),
+            (r"C:", Err(r#"No relative path specified in "C:""#)),
+            (r"\\server\share", Err("UNC paths are not supported")),
+            (
+                r"D:\app",
+                Err("The specified path is not on the system drive (C:)"),
+            ),
+        ] {
+            let found = from_windows(path);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+        }
+        assert_eq!(to_windows("/app/x"), r"\app\x");
     }
 }

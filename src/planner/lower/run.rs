@@ -39,10 +39,13 @@ pub(crate) fn lower(
     span: Span,
     scope: &RunScope<'_>,
 ) -> Result<(RunOp, String), Diagnostic> {
-    if scope.platform.os == "windows" {
-        let message = format!("RUN for {} is not supported", scope.platform);
+    if scope.fold.is_windows() || scope.platform.os == "windows" {
+        let architecture = &scope.platform.architecture;
+        let message = format!("RUN for windows/{architecture} is not supported");
         let error = scope.words.error("windows-run", span, message);
-        return Err(error.help("only COPY, ADD and metadata can be built for Windows images"));
+        return Err(error.help(
+            "Windows images get files and metadata here: make the files in a stage for linux and COPY --from it",
+        ));
     }
     let command = command(run, scope.fold);
     let config = &scope.fold.config.config;

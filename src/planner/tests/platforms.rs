@@ -126,7 +126,7 @@ fn windows_images_take_files_but_no_commands() {
     };
     assert_eq!(copy.destination, "/app/b");
     let config = &graph.targets[0].config;
-    assert_eq!(config.config.working_dir, "C:\\app");
+    assert_eq!(config.config.working_dir, "\\app");
     assert_eq!(config.os_version.as_deref(), Some("10.0.20348"));
     assert_eq!(config.config.cmd.as_ref().unwrap()[0], "cmd");
     assert!(config.config.env.is_empty());
