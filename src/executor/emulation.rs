@@ -24,7 +24,9 @@ fn is_registered(architecture: &str, registry: &Path) -> bool {
         "amd64" => "x86_64",
         "arm64" => "aarch64",
         "386" => "i386",
+        "mipsle" => "mipsel",
         "mips64le" => "mips64el",
+        "loong64" => "loongarch64",
         other => other,
     };
     std::fs::read_to_string(registry.join(format!("qemu-{name}")))

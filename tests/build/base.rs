@@ -128,6 +128,21 @@ fn make_debian(draft: &Path) {
     drop(std::fs::remove_dir_all(rootfs));
 }
 
+/// A static busybox of another processor, taken out of its package: nothing of it is run to make it.
+pub(crate) fn busybox_for(architecture: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("busybox-{architecture}"));
+    if !place.exists() {
+        let draft = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let root = draft.path().join("root");
+        let wanted = format!("--arch={architecture}");
+        let words = ["--variant=extract", "--quiet", "--include=busybox-static"];
+        let words = [&words[..], &[&wanted, "bookworm", root.to_str().unwrap()]].concat();
+        tool("mmdebstrap", &words);
+        std::fs::rename(root.join("bin/busybox"), &place).unwrap();
+    }
+    place
+}
+
 /// GETs an address of loopback: the body.
 pub(crate) fn get(address: &str) -> std::io::Result<String> {
     use std::io::Write;

@@ -25,6 +25,7 @@ mod ladder;
 mod language;
 mod onbuild;
 mod options;
+mod platforms;
 mod remote;
 mod sandbox;
 mod sandbox_life;
