@@ -17,7 +17,8 @@ use crate::context::git::{GitOptions, GitRef, GitSource, is_git_url};
 use crate::context::http::{self, Fetcher};
 use crate::context::{IgnoreSource, LocalContext, Modes, Wanted};
 use crate::digest::{ContentDigest, Digest, hex};
-use crate::executor::{FileTree, Files};
+use crate::executor::agent::Service;
+use crate::executor::{ExecuteError, FileTree, Files};
 use crate::failure::{Explain, Failure};
 use crate::layer::{self, ApplyOptions, LayerError, Limits, OverlayXattr, Ownership};
 use crate::planner::op::CopyInput;
@@ -52,6 +53,8 @@ pub(super) struct Fetches<'a> {
     /// By address: git trees that were resolved.
     commits: Mutex<BTreeMap<String, String>>,
     trees: Mutex<BTreeMap<String, FileTree>>,
+    /// The agent of `--ssh default`, once git needed it.
+    agent: Mutex<Option<Service>>,
     /// Directories of fetched trees, removed when the build is over.
     scratch: Mutex<Vec<DirDraft>>,
 }
@@ -118,6 +121,7 @@ impl<'a> Fetches<'a> {
             files: Mutex::default(),
             commits: Mutex::default(),
             trees: Mutex::default(),
+            agent: Mutex::default(),
             scratch: Mutex::default(),
         }
     }
@@ -315,6 +319,9 @@ impl<'a> Fetches<'a> {
         }
         let mut options = GitOptions::default();
         options.environment.clone_from(&self.request.environment);
+        if address.uses_ssh() {
+            options.agent = self.agent()?;
+        }
         options.token = self.secret("GIT_AUTH_TOKEN");
         options.header = self.secret("GIT_AUTH_HEADER");
         Ok(GitSource {
@@ -322,6 +329,31 @@ impl<'a> Fetches<'a> {
             options,
             keep_git_dir,
         })
+    }
+
+    /// The socket of the agent that `--ssh default` gives; for a context behind ssh also that of the
+    /// environment. A Dockerfile alone gets no key of the user's.
+    fn agent(&self) -> Result<Option<PathBuf>, Failure> {
+        let agent = match (self.request.ssh.get("default"), &self.request.context) {
+            (Some(agent), _) => agent,
+            (None, ContextSpec::Url(url)) if GitRef::parse(url).is_ok_and(|url| url.uses_ssh()) => {
+                let environment = self.request.environment.iter();
+                let mut sockets = environment.filter(|(name, _)| name == "SSH_AUTH_SOCK");
+                return Ok(sockets.next().map(|(_, path)| PathBuf::from(path)));
+            }
+            (None, _) => return Ok(None),
+        };
+        let mut service = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if service.is_none() {
+            let draft = self.store.draft_dir()?;
+            let started = Service::start(agent, draft.fs());
+            *service = Some(started.map_err(|source| ExecuteError::Agent {
+                id: "default".to_owned(),
+                source,
+            })?);
+            self.keep(draft);
+        }
+        Ok(service.as_ref().map(Service::short_socket))
     }
 
     fn commit(&self, url: &str, source: &GitSource) -> Result<String, Failure> {

@@ -62,7 +62,8 @@ pub struct BuildRequest {
     pub epoch: EpochSpec,
     /// Proxy variables of the environment and of Docker's config: given to RUN, in no key.
     pub proxies: Vec<(String, String)>,
-    /// The environment that `git` may see of: PATH, proxies, certificates, the ssh agent.
+    /// The environment that `git` may see of: PATH, proxies, certificates, and the agent's socket if the
+    /// context is behind ssh.
     pub environment: Vec<(String, String)>,
     /// How to reach registries.
     pub registry: RegistryOptions,

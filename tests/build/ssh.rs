@@ -392,6 +392,45 @@ fn refused(ssh: &Ssh, flag: &str, words: &str) {
 }
 
 #[test]
+fn repositories_behind_ssh_open_to_the_agent_of_the_build_alone() {
+    let Some(ssh) = Ssh::new(None) else {
+        return;
+    };
+    let server = Server::start(&ssh);
+    let repository = ssh.project.path("repository");
+    let directory = repository.to_str().unwrap();
+    fs::create_dir(&repository).unwrap();
+    fs::write(repository.join("Dockerfile"), "FROM scratch\nCOPY file /\n").unwrap();
+    fs::write(repository.join("file"), "behind ssh").unwrap();
+    let author = ["-c", "user.name=a", "-c", "user.email=a@b"];
+    for words in [
+        &["init", "-q", "-b", "main"][..],
+        &["add", "-A"],
+        &["commit", "-qm", "one"],
+    ] {
+        let place = ["-C", directory];
+        tool("git", &[&place[..], &author, words].concat());
+    }
+    let Server { port, user, .. } = &server;
+    let address = format!("ssh://{user}@127.0.0.1:{port}{directory}#main");
+    let key = format!("--ssh=default={}", ssh.private("ed25519").display());
+    // As a context: with the keys that are named, and with the agent of the environment.
+    let context = || ssh.project.builder(["build", "--progress=plain", &address]);
+    context().flag(&key).success().ran("COPY file /");
+    context().failure(3).says("--ssh default");
+    let socket = ssh.project.path("agent.sock");
+    let _agent = Agent::start(&ssh, &socket);
+    let socket = socket.display().to_string();
+    context().env("SSH_AUTH_SOCK", &socket).success();
+    // As a source of ADD: only if the build was given the agent.
+    let dockerfile = format!("ADD ssh://{user}@127.0.0.1:{port}{directory}#main /src/");
+    let add = || ssh.build(&dockerfile).env("SSH_AUTH_SOCK", &socket);
+    add().flag("--ssh=default").success();
+    ssh.project.forget_store();
+    add().failure(3).says("--ssh default");
+}
+
+#[test]
 fn a_required_agent_that_is_not_there_is_an_error() {
     let Some(project) = Project::with_busybox() else {
         skip("no base");

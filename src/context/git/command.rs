@@ -17,9 +17,8 @@ const OUTPUT_BYTES_MAX: u64 = 16 << 20;
 const PROTOCOLS: &str = "http:https:ssh:git";
 
 /// Variables of the caller's environment that reach git.
-const PASSED: [&str; 12] = [
+const PASSED: [&str; 11] = [
     "PATH",
-    "SSH_AUTH_SOCK",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "http_proxy",
@@ -56,7 +55,7 @@ const AUTH: &str = "BUILDER_GIT_AUTHORIZATION";
 /// arguments, and only to the host of the address.
 #[derive(Clone, Default)]
 pub struct GitOptions {
-    /// The caller's environment; only `PATH`, proxies, certificates and the ssh agent are used.
+    /// The caller's environment; only `PATH`, proxies and certificates are used.
     pub environment: Vec<(String, String)>,
     /// `GIT_AUTH_TOKEN`
     pub token: Option<String>,
@@ -65,6 +64,8 @@ pub struct GitOptions {
     /// The known hosts file of ssh; without it unknown hosts are accepted on first use, as
     /// BuildKit does.
     pub known_hosts: Option<std::path::PathBuf>,
+    /// The socket of the ssh agent whose keys may be used. No key file of the user's is.
+    pub agent: Option<std::path::PathBuf>,
     /// More protocols, for tests.
     pub(in crate::context) protocols: &'static str,
 }
@@ -141,6 +142,9 @@ impl Explain for GitError {
             {
                 "private repositories need --secret id=GIT_AUTH_TOKEN,env=… or --ssh default"
             }
+            Self::Failed { output, .. } if output.contains("Permission denied (publickey") => {
+                "keys are given to the build by --ssh default, which is the agent, or --ssh default=KEY"
+            }
             Self::Prepare { source, .. } => return crate::failure::io_hints(source),
             _ => return Vec::new(),
         };
@@ -209,6 +213,9 @@ impl Git<'_> {
                 "GIT_ALLOW_PROTOCOL",
                 format!("{PROTOCOLS}{}", self.options.protocols),
             );
+        if let Some(agent) = &self.options.agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
         for (key, value) in CONFIG {
             command.args(["-c", &format!("{key}={value}")]);
         }
@@ -227,7 +234,10 @@ impl Git<'_> {
             ),
             None => "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null".to_owned(),
         };
-        format!("ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout=30 {hosts}")
+        // Keys are the agent's: what a Dockerfile names must not be opened with the user's own files.
+        format!(
+            "ssh -F /dev/null -o IdentityFile=none -o LogLevel=ERROR -o BatchMode=yes -o ConnectTimeout=30 {hosts}"
+        )
     }
 
     fn authorization(&self) -> Option<String> {

@@ -134,6 +134,11 @@ impl GitRef {
         redacted(&self.remote)
     }
 
+    /// Whether git reaches it through ssh: `ssh://host/path` or `user@host:path`.
+    pub fn uses_ssh(&self) -> bool {
+        self.remote.starts_with("ssh://") || !self.remote.contains("://")
+    }
+
     /// The commit, if the reference is one in full.
     pub fn commit(&self) -> Option<&str> {
         self.reference.as_deref().filter(|name| is_commit(name))

@@ -23,6 +23,8 @@ const CONNECTIONS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Service {
     socket: PathBuf,
+    /// Where it is, held open.
+    directory: File,
     /// Closing it wakes the listener, which then ends.
     wake: Option<UnixStream>,
     listener: Option<JoinHandle<()>>,
@@ -39,8 +41,7 @@ impl Service {
         DirBuilder::new().mode(0o700).create(&directory)?;
         // The name of a socket is short; the path of the store may not be.
         let opened = File::open(&directory)?;
-        let short = format!("/proc/self/fd/{}/socket", opened.as_raw_fd());
-        let listener = UnixListener::bind(short)?;
+        let listener = UnixListener::bind(short_name("self", &opened))?;
         listener.set_nonblocking(true)?;
         let (wake, woken) = UnixStream::pair()?;
         let agent = agent.clone();
@@ -48,6 +49,7 @@ impl Service {
         let listener = thread.spawn(move || listen(&agent, &listener, &woken))?;
         Ok(Self {
             socket: directory.join("socket"),
+            directory: opened,
             wake: Some(wake),
             listener: Some(listener),
         })
@@ -57,6 +59,18 @@ impl Service {
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
+
+    /// The same by a name that is short enough for every program of this user.
+    pub(crate) fn short_socket(&self) -> PathBuf {
+        short_name(&std::process::id().to_string(), &self.directory)
+    }
+}
+
+fn short_name(process: &str, directory: &File) -> PathBuf {
+    PathBuf::from(format!(
+        "/proc/{process}/fd/{}/socket",
+        directory.as_raw_fd()
+    ))
 }
 
 impl Drop for Service {
