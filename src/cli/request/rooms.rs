@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::args::RegistryArgs;
+use super::super::args::values::reference;
 use super::super::{CliError, Environment, docker_config};
 use crate::cache::remote::{Direction, RemoteKind, RemoteSpec};
 use crate::export::{Destination, OutputKind, OutputSpec};
@@ -21,6 +22,9 @@ pub(super) fn outputs(
     for spec in specs {
         let output = OutputSpec::parse(spec)
             .map_err(|error| refusal("output", error.to_string(), error.hints()))?;
+        if let Some(error) = output.names.iter().find_map(|name| reference(name).err()) {
+            return Err(invalid(&error.to_string()));
+        }
         let output = output.rooted_at(&environment.directory);
         if is_stream(&output) {
             if environment.terminals.stdout {
@@ -66,6 +70,10 @@ pub(super) fn remotes(
         for mut remote in parsed {
             if let RemoteKind::Local { directory } = &mut remote.kind {
                 *directory = environment.absolute(directory);
+                if flag == "cache-from" && !directory.is_dir() {
+                    let place = directory.display();
+                    notices.push(format!("local cache import at {place} not found"));
+                }
             }
             for attribute in &remote.without_effect {
                 notices.push(format!("--{flag} {attribute} has no effect"));
@@ -81,6 +89,18 @@ fn refusal(flag: &'static str, reason: String, hints: Vec<String>) -> CliError {
         flag,
         reason,
         hints,
+    }
+}
+
+/// The file of `--authfile`, which a command that only reads it needs.
+pub(crate) fn authfile(args: &RegistryArgs, environment: &Environment) -> Result<(), CliError> {
+    let Some(path) = &args.authfile else {
+        return Ok(());
+    };
+    let path = environment.absolute(path);
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CliError::Stat { path, source }),
     }
 }
 
