@@ -193,7 +193,22 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         &["--output=type=image,name=A B"],
         "invalid value for --output: invalid tag \"A B\"",
     ),
-    (&["--output=type=local,dest=x,mode=move"], "mode"),
+    (
+        &["--output=type=local,dest=x,mode=move"],
+        "output attribute `mode` cannot be `move`: it is copy or delete",
+    ),
+    (
+        &["--output=type=local,dest=/tmp,mode=delete"],
+        "--allow=buildx.local.delete",
+    ),
+    (
+        &["--output=type=local,dest=.,mode=delete"],
+        "--allow=buildx.local.delete",
+    ),
+    (
+        &["--output=type=local,dest=new/../..,mode=delete"],
+        "--allow=buildx.local.delete",
+    ),
     (&["--output=type=oci,dest=\"x"], "--output"),
     (&["--pids-limit=x"], "--pids-limit"),
     (&["--platform="], "invalid platform ``"),

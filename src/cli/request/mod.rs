@@ -92,6 +92,7 @@ pub fn build(
         policy: policy(environment)?,
         explain: args.explain,
     };
+    rooms::may_delete(&request, environment)?;
     let insecure = insecure(&request);
     request.registry.insecure.extend(insecure);
     if let Some(name) = &args.builder {

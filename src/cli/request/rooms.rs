@@ -1,6 +1,6 @@
 //! Texts that other rooms understand: outputs, remote caches, registries.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use super::super::args::RegistryArgs;
 use super::super::args::values::reference;
@@ -8,6 +8,7 @@ use super::super::{CliError, Environment, docker_config};
 use crate::cache::remote::{Direction, RemoteKind, RemoteSpec};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::failure::Explain;
+use crate::pipeline::request::{BuildRequest, Entitlement};
 use crate::registry::{Mirror, MirrorRule, ProxyOptions, RegistryOptions, Secret};
 
 /// `-o`: paths become absolute; a stream of bytes never goes to a terminal, and only one goes to
@@ -41,6 +42,50 @@ pub(super) fn outputs(
         return Err(invalid("multiple outputs configured to write to stdout"));
     }
     Ok(outputs)
+}
+
+/// Whether `mode=delete` may empty its directory: one below the working directory, as for buildx, or
+/// any with `--allow=buildx.local.delete`; never one that the store is in.
+pub(super) fn may_delete(
+    request: &BuildRequest,
+    environment: &Environment,
+) -> Result<(), CliError> {
+    let is_allowed = request.allow.contains(&Entitlement::LocalDelete);
+    for output in request.outputs.iter().filter(|output| output.delete) {
+        let Some(Destination::Path(dest)) = &output.dest else {
+            continue;
+        };
+        let place = resolved(dest);
+        let is_below = match (&place, resolved(&environment.directory)) {
+            (Some(place), Some(directory)) => place.starts_with(&directory) && *place != directory,
+            _ => false,
+        };
+        let shown = dest.display();
+        if !is_below && !is_allowed {
+            let reason = format!(
+                "mode=delete would delete files in {shown}, which is not below the working directory"
+            );
+            let hint = "add --allow=buildx.local.delete if that is meant".to_owned();
+            return Err(refusal("output", reason, vec![hint]));
+        }
+        if place
+            .is_none_or(|place| resolved(&request.root).is_none_or(|root| root.starts_with(place)))
+        {
+            let reason = format!("mode=delete would delete the store, which is in {shown}");
+            return Err(refusal("output", reason, Vec::new()));
+        }
+    }
+    Ok(())
+}
+
+/// A path without links, of which the end may not be there yet; `None` if that cannot be told.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(|there| {
+        let real = there.canonicalize().ok()?;
+        let rest = path.strip_prefix(there).ok()?;
+        let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+        rest.components().all(is_plain).then(|| real.join(rest))
+    })
 }
 
 /// Whether an output goes to standard output.
