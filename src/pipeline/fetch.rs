@@ -17,6 +17,7 @@ use crate::context::git::{GitOptions, GitRef, GitSource, is_git_url};
 use crate::context::http::{self, Fetcher};
 use crate::context::{IgnoreSource, LocalContext, Modes, Wanted};
 use crate::digest::{ContentDigest, Digest, hex};
+use crate::executor::agent::{Agent, Service};
 use crate::executor::{FileTree, Files};
 use crate::failure::{Explain, Failure};
 use crate::layer::{self, ApplyOptions, LayerError, Limits, OverlayXattr, Ownership};
@@ -52,6 +53,8 @@ pub(super) struct Fetches<'a> {
     /// By address: git trees that were resolved.
     commits: Mutex<BTreeMap<String, String>>,
     trees: Mutex<BTreeMap<String, FileTree>>,
+    /// The agent of `--ssh default=KEY`, as git finds it; it is short for the name of a socket.
+    agent: Mutex<Option<(Service, tempfile::TempDir)>>,
     /// Directories of fetched trees, removed when the build is over.
     scratch: Mutex<Vec<DirDraft>>,
 }
@@ -118,6 +121,7 @@ impl<'a> Fetches<'a> {
             files: Mutex::default(),
             commits: Mutex::default(),
             trees: Mutex::default(),
+            agent: Mutex::default(),
             scratch: Mutex::default(),
         }
     }
@@ -315,6 +319,12 @@ impl<'a> Fetches<'a> {
         }
         let mut options = GitOptions::default();
         options.environment.clone_from(&self.request.environment);
+        if let Some(socket) = self.agent()? {
+            let is_agent = |(name, _): &(String, String)| name == "SSH_AUTH_SOCK";
+            options.environment.retain(|variable| !is_agent(variable));
+            let variable = ("SSH_AUTH_SOCK".to_owned(), socket.display().to_string());
+            options.environment.push(variable);
+        }
         options.token = self.secret("GIT_AUTH_TOKEN");
         options.header = self.secret("GIT_AUTH_HEADER");
         Ok(GitSource {
@@ -334,6 +344,27 @@ impl<'a> Fetches<'a> {
         let commit = source.resolve(draft.fs())?;
         commits.insert(url.to_owned(), commit.clone());
         Ok(commit)
+    }
+
+    /// The socket of `--ssh default`, which git asks as RUN does.
+    fn agent(&self) -> Result<Option<PathBuf>, Failure> {
+        let agent = match self.request.ssh.get("default") {
+            None => return Ok(None),
+            Some(Agent::Socket(path)) => return Ok(Some(path.clone())),
+            Some(agent) => agent,
+        };
+        let mut service = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if service.is_none() {
+            let failed = |source| PipelineError::Scratch { source };
+            let mut directory = tempfile::Builder::new();
+            let directory = directory.prefix("builder-agent-").tempdir();
+            let directory = directory.map_err(failed)?;
+            let started = Service::start(agent, directory.path()).map_err(failed)?;
+            *service = Some((started, directory));
+        }
+        Ok(service
+            .as_ref()
+            .map(|(service, _)| service.socket().to_owned()))
     }
 
     /// A file of the web, fetched or revalidated once a build.

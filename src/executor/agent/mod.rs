@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use keyring::{KeyError, Keyring};
-pub(crate) use serve::Service;
+pub use serve::Service;
 
 /// Who signs.
 #[derive(Clone, Debug)]

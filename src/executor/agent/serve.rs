@@ -21,7 +21,7 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// An agent that listens. Dropping it ends its connections and its threads.
 #[derive(Debug)]
-pub(crate) struct Service {
+pub struct Service {
     socket: PathBuf,
     /// Closing it wakes the listener, which then ends.
     wake: Option<UnixStream>,
@@ -34,7 +34,7 @@ struct Connections(Mutex<(bool, BTreeMap<u64, Vec<UnixStream>>)>);
 
 impl Service {
     /// Listens in a directory of the caller's, below which nobody else of this machine looks.
-    pub(crate) fn start(agent: &Agent, directory: &Path) -> io::Result<Self> {
+    pub fn start(agent: &Agent, directory: &Path) -> io::Result<Self> {
         let directory = directory.join("agent");
         DirBuilder::new().mode(0o700).create(&directory)?;
         // The name of a socket is short; the path of the store may not be.
@@ -54,7 +54,7 @@ impl Service {
     }
 
     /// The socket.
-    pub(crate) fn socket(&self) -> &Path {
+    pub fn socket(&self) -> &Path {
         &self.socket
     }
 }
