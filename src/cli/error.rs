@@ -19,6 +19,19 @@ pub enum CliError {
         /// As given.
         path: PathBuf,
     },
+    /// The context is an empty word. The words are buildx's.
+    #[error("please specify build context (e.g. \".\" for the current directory)")]
+    NoContext,
+    /// A named context is no directory that can be read. The words are buildx's.
+    #[error("failed to get build context {name}: `{}`", .path.display())]
+    NamedContext {
+        /// Its name.
+        name: String,
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The user has no home and named no store.
     #[error("there is no directory for the store")]
     NoRoot,
@@ -198,6 +211,7 @@ impl CliError {
         matches!(
             self,
             Self::StdinTwice
+                | Self::NoContext
                 | Self::NoRoot
                 | Self::Variable { .. }
                 | Self::Flag { .. }
@@ -241,7 +255,9 @@ impl Explain for CliError {
                 "name the destination: builder push IMAGE REGISTRY/NAME:TAG"
             }
             Self::NoPrompt => "use --username NAME --password-stdin",
-            Self::Write { source, .. } | Self::Stat { source, .. } => return io_hints(source),
+            Self::Write { source, .. }
+            | Self::Stat { source, .. }
+            | Self::NamedContext { source, .. } => return io_hints(source),
             _ => return Vec::new(),
         };
         vec![hint.to_owned()]

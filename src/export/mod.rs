@@ -32,7 +32,7 @@ pub use output::{
     OutputSpecError, PushMode,
 };
 pub use push::{PushOptions, PushSummary, push};
-pub use rootfs::{write_rootfs_directory, write_rootfs_tar};
+pub use rootfs::{replace_rootfs_directory, write_rootfs_directory, write_rootfs_tar};
 pub use set::{Document, ExportImage, ExportLayer, ExportSet, Style};
 pub use source::{BlobSource, RootfsSource};
 pub use verify::{Mismatch, verify};

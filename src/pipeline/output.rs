@@ -293,7 +293,12 @@ impl Exporter<'_> {
             }
             (OutputKind::Local, Some(Destination::Path(path))) => {
                 let split = output.platform_split.unwrap_or(set.images.len() > 1);
-                export::write_rootfs_directory(set, split, self, path)?;
+                let write = if output.delete {
+                    export::replace_rootfs_directory
+                } else {
+                    export::write_rootfs_directory
+                };
+                write(set, split, self, path)?;
             }
             (_, Some(Destination::Path(path))) => {
                 export::write_file(path, |out| self.stream(output, set, names, out))?;

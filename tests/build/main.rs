@@ -16,7 +16,9 @@ mod server;
 
 mod bad_input;
 mod base;
+mod bases;
 mod cache;
+mod caches;
 mod copy;
 mod entitlements;
 mod examples;

@@ -452,3 +452,82 @@ fn a_group_of_control_groups_holds_the_commands() {
         }
     }
 }
+
+#[test]
+fn a_directory_is_replaced_only_where_that_is_allowed() {
+    let project = Project::new().file("f", "new").dockerfile(
+        "
+        FROM scratch
+        COPY f /kept/f
+        COPY f /was-directory
+        COPY --chmod=750 f /sub/deep/f
+        ",
+    );
+    let elsewhere = tempfile::tempdir().unwrap();
+    let outside = elsewhere.path().to_owned();
+    fs::write(outside.join("precious"), "p").unwrap();
+    // The working directory is the project's.
+    let target = project.path("out");
+    let fill = || {
+        for name in ["kept", "stale/inner", "was-directory"] {
+            fs::create_dir_all(target.join(name)).unwrap();
+        }
+        for name in ["kept/f", "kept/old", "stale/inner/x", "old"] {
+            fs::write(target.join(name), "old").unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, target.join("link")).unwrap();
+        std::os::unix::fs::symlink(&outside, target.join("sub")).unwrap();
+    };
+    let found = || super::image::list(&target).into_keys().collect::<Vec<_>>();
+    fill();
+    let spec = "type=local,dest=out,mode=delete";
+    project.build().output_to(spec).success();
+    let exact = [
+        "kept",
+        "kept/f",
+        "sub",
+        "sub/deep",
+        "sub/deep/f",
+        "was-directory",
+    ];
+    assert_eq!(found(), exact);
+    assert_eq!(fs::read(target.join("kept/f")).unwrap(), b"new");
+    // Again, and for two platforms: each has a directory, and nothing else stays.
+    project.build().output_to(spec).success();
+    assert_eq!(found(), exact);
+    let two = project.build().flag("--platform=linux/amd64,linux/arm64");
+    two.output_to(spec).success();
+    let top: Vec<String> = found()
+        .into_iter()
+        .filter(|path| !path.contains('/'))
+        .collect();
+    assert_eq!(top, ["linux_amd64", "linux_arm64"]);
+    // A build that fails deletes nothing.
+    fs::remove_dir_all(&target).unwrap();
+    fill();
+    let before = found();
+    project.put("Dockerfile", "FROM scratch\nCOPY none /\n");
+    project.build().output_to(spec).failure(1);
+    assert_eq!(found(), before);
+    project.put("Dockerfile", "FROM scratch\nCOPY f /\n");
+    // Without it, what is there stays.
+    project.build().output_to("type=local,dest=out").success();
+    assert!(target.join("stale/inner/x").exists());
+    // Elsewhere, or through a link that leads there, it must be allowed.
+    for dest in [".", "out/link", "/tmp", "out/none/../../.."] {
+        let spec = format!("type=local,dest={dest},mode=delete");
+        let refused = project.build().output_to(&spec).failure(2);
+        refused.says("--allow=buildx.local.delete");
+    }
+    assert!(outside.join("precious").exists());
+    let link = "type=local,dest=out/link,mode=delete";
+    let allowed = project.build().flag("--allow=buildx.local.delete");
+    allowed.output_to(link).success();
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    assert!(outside.join("f").exists());
+    // The store never goes.
+    let own = project.build().flag("--allow=buildx.local.delete");
+    let refused = own.output_to("type=local,dest=.,mode=delete").failure(2);
+    refused.says("the store");
+    project.is_sound();
+}

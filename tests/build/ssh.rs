@@ -203,6 +203,45 @@ fn keys_from_files_log_in_at_a_real_server() {
     }
 }
 
+#[test]
+fn git_sources_use_the_keys_too() {
+    for user in builders() {
+        let Some(ssh) = Ssh::new(user) else {
+            return;
+        };
+        let server = Server::start(&ssh);
+        let repository = tempfile::tempdir().unwrap();
+        let path = repository.path().display().to_string();
+        let git = |words: &[&str]| {
+            let name = [
+                "-c",
+                "user.name=n",
+                "-c",
+                "user.email=e",
+                "-C",
+                path.as_str(),
+            ];
+            tool("git", &[&name, words].concat());
+        };
+        git(&["init", "-q", "-b", "main"]);
+        fs::write(repository.path().join("private.txt"), "private").unwrap();
+        git(&["add", "-A"]);
+        git(&["commit", "-q", "-m", "one"]);
+        let url = format!("ssh://{}@127.0.0.1:{}{path}", server.user, server.port);
+        let build = || {
+            ssh.build(&format!(
+                "ADD {url} /got\nRUN cat /got/private.txt | tr a-z A-Z\n"
+            ))
+        };
+        let key = format!("--ssh=default={}", ssh.private("ed25519").display());
+        build().flag(&key).success().says("PRIVATE");
+        // Another name is for RUN alone.
+        let other = format!("--ssh=other={}", ssh.private("ed25519").display());
+        let refused = build().flag(&other).flag("--no-cache").failure(3);
+        refused.says("Permission denied");
+    }
+}
+
 /// Files of the store that have the last line of a private key in them: the lines before it have
 /// the public half too.
 fn holders_of_keys(ssh: &Ssh) -> Vec<PathBuf> {

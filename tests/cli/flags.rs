@@ -1,6 +1,8 @@
 //! Bad input for every flag: exit code 2 for words, 1 for what they name, and a message that
 //! names the flag.
 
+use std::fs;
+
 use super::common::Project;
 
 /// Words after `build`, and what must be said.
@@ -105,6 +107,145 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         &["--ulimit=nofile=2:1"],
         "ulimit soft limit must be less than or equal to hard limit: 2 > 1",
     ),
+    (&["--add-host=a:"], "invalid host a:"),
+    (&["--allow="], "unknown entitlement"),
+    (&["--allow=device="], "unknown entitlement device="),
+    (&["--annotation="], "invalid annotation \"\""),
+    (
+        &["--annotation=manifest[x/y/z/q]:a=b"],
+        "invalid annotation type \"manifest[x/y/z/q]\"",
+    ),
+    (&["--attest="], "must be a key=value pair"),
+    (
+        &["--attest=type=provenance,mode=max"],
+        "a provenance attestation is not supported",
+    ),
+    (&["--build-arg="], "invalid key-value pair \"\""),
+    (&["--build-context="], "invalid context value"),
+    (&["--build-context==x"], "invalid context name"),
+    (&["--builder"], "a value is required for '--builder"),
+    (&["--cache-from="], "--cache-from"),
+    (&["--cache-from=type=local"], "--cache-from"),
+    (&["--cache-from=type=registry"], "--cache-from"),
+    (
+        &["--cache-from=type=s3"],
+        "the cache type `s3` is not supported",
+    ),
+    (
+        &["--cache-to=type=inline"],
+        "the cache type `inline` is not supported",
+    ),
+    (&["--cache-to=type=local,dest=x,mode=most"], "--cache-to"),
+    (
+        &["--call=check,format=yaml"],
+        "unexpected key 'format' in 'format=yaml'",
+    ),
+    (
+        &["--cgroup-parent"],
+        "a value is required for '--cgroup-parent",
+    ),
+    (&["--check=maybe"], "'maybe'"),
+    (&["--cpu-period=0", "--cpu-quota=5"], "0 is not a period"),
+    (&["--cpu-period=x"], "--cpu-period"),
+    (&["--cpu-quota=x"], "--cpu-quota"),
+    (&["--cpus=-1"], "failed to parse `-1` as a number"),
+    (&["--cpus=0"], "failed to parse `0` as a number"),
+    (&["--debug=maybe"], "'maybe'"),
+    (&["--explain=maybe"], "'maybe'"),
+    (&["--file"], "a value is required for '--file"),
+    (&["--iidfile"], "a value is required for '--iidfile"),
+    (&["--isolation="], "unknown isolation ``"),
+    (&["--jobs=many"], "--jobs"),
+    (&["--label="], "invalid key-value pair \"\""),
+    (&["--load=maybe"], "'maybe'"),
+    (&["--memory=-1"], "invalid size: '-1'"),
+    (
+        &["--metadata-file"],
+        "a value is required for '--metadata-file",
+    ),
+    (
+        &["--network=none:x"],
+        "network mode \"none:x\" not supported",
+    ),
+    (&["--no-cache=maybe"], "'maybe'"),
+    (
+        &["--no-cache-filter"],
+        "a value is required for '--no-cache-filter",
+    ),
+    (&["--output="], "invalid value for --output"),
+    (
+        &["--output=type=local"],
+        "output type `local` needs dest=PATH",
+    ),
+    (
+        &["--output=type=image,push=maybe"],
+        "output attribute `push` cannot be `maybe`",
+    ),
+    (
+        &["--output=type=tar,dest=x,push=true"],
+        "output type `tar` has no attribute `push`",
+    ),
+    (
+        &["--output=type=oci,compression-level=fast"],
+        "compression-level",
+    ),
+    (
+        &["--output=type=image,name=A B"],
+        "invalid value for --output: invalid tag \"A B\"",
+    ),
+    (
+        &["--output=type=local,dest=x,mode=move"],
+        "output attribute `mode` cannot be `move`: it is copy or delete",
+    ),
+    (
+        &["--output=type=local,dest=/tmp,mode=delete"],
+        "--allow=buildx.local.delete",
+    ),
+    (
+        &["--output=type=local,dest=.,mode=delete"],
+        "--allow=buildx.local.delete",
+    ),
+    (
+        &["--output=type=local,dest=new/../..,mode=delete"],
+        "--allow=buildx.local.delete",
+    ),
+    (&["--output=type=oci,dest=\"x"], "--output"),
+    (&["--pids-limit=x"], "--pids-limit"),
+    (&["--platform="], "invalid platform ``"),
+    (&["--platform=linux/amd64,"], "invalid platform ``"),
+    (&["--policy="], "a build policy is not supported"),
+    (&["--progress="], "--progress"),
+    (&["--pull=often"], "'often'"),
+    (&["--push=maybe"], "'maybe'"),
+    (&["--quiet=maybe"], "'maybe'"),
+    (&["--registry-mirror=a b"], "--registry-mirror"),
+    (&["--resource=memory"], "must be a key=value pair"),
+    (&["--resource=memory=lots"], "invalid size: 'lots'"),
+    (&["--root"], "a value is required for '--root"),
+    (
+        &["--sbom=generator=x"],
+        "an SBOM attestation is not supported",
+    ),
+    (&["--secret="], "must be a key=value pair"),
+    (
+        &["--secret=id=x,mode=1"],
+        "unexpected key 'mode' in 'mode=1'",
+    ),
+    (&["--shm-size=-1"], "invalid size: '-1'"),
+    (&["--ssh="], "missing id"),
+    (&["--step-timeout=-5s"], "invalid duration '-5s'"),
+    (&["--tag="], "invalid tag \"\""),
+    (
+        &["--tag=a@sha256:0000000000000000000000000000000000000000000000000000000000000000"],
+        "--tag",
+    ),
+    (&["--target"], "a value is required for '--target"),
+    (&["--timestamp=-1"], "invalid SOURCE_DATE_EPOCH: -1"),
+    (
+        &["--ulimit=nofile=-2"],
+        "invalid ulimit argument: nofile=-2",
+    ),
+    (&["--ulimit=nofile=x"], "invalid ulimit argument: nofile=x"),
     (
         &["--cach-from=x"],
         "a similar argument exists: '--cache-from'",
@@ -116,10 +257,14 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
 #[test]
 fn every_bad_value_is_a_usage_error_that_names_it() {
     let project = Project::new().dockerfile("FROM scratch");
+    let mut wrong = Vec::new();
     for (words, message) in BAD_VALUES {
-        let build = project.builder(["build"]).words(*words).flag(".");
-        build.failure(2).says(message);
+        let refused = project.builder(["build", "."]).words(*words).run();
+        if refused.code != 2 || !refused.stderr.contains(message) {
+            wrong.push(format!("{words:?} should say {message}:\n{refused}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -141,12 +286,101 @@ fn what_the_words_name_must_be_there() {
         "failed to stat `/no/such`",
     );
     refused(&["--ssh=k=/no/such", "."], "failed to open /no/such");
+    refused(&["--ssh=k=/dev/null", "."], "failed to parse /dev/null");
+    refused(&["--authfile=/no/such", "."], "failed to stat `/no/such`");
+    refused(&["--ca-file=/no/such", "."], "failed to stat `/no/such`");
+    refused(
+        &["--build-context=x=/no/such", "."],
+        "failed to get build context x: `/no/such`",
+    );
+    refused(
+        &["--build-context=x=/dev/null", "."],
+        "failed to get build context x: `/dev/null`",
+    );
+    refused(&["Dockerfile"], "path \"Dockerfile\" not found");
     refused(&["--ssh=default", "."], "make sure SSH_AUTH_SOCK is set");
     project
         .builder(["build", "-f-", "-"])
         .failure(2)
         .says("can't use stdin for both");
     project.builder(["build"]).failure(2).says("PATH | URL | -");
+    project
+        .builder(["build", ""])
+        .failure(2)
+        .says("please specify build context");
+}
+
+/// Words whose fault is found by the build itself, its exit code, and what must be said. `{file}` is
+/// a file below which nothing can be, `{home}` a directory with something in it.
+const BAD_NAMES: &[(&[&str], i32, &str)] = &[
+    (
+        &["--target=none"],
+        1,
+        "target stage \"none\" could not be found",
+    ),
+    (&["--file=none"], 1, "failed to read dockerfile: open"),
+    (&["--file={home}"], 1, "failed to read dockerfile"),
+    (&["--file=-"], 1, "the Dockerfile cannot be empty"),
+    (&["--push"], 1, "tag is needed when pushing to registry"),
+    (
+        &["--output=type=registry"],
+        1,
+        "tag is needed when pushing to registry",
+    ),
+    (&["--iidfile={file}/x"], 3, "failed to write"),
+    (&["--metadata-file={file}/x"], 3, "failed to write"),
+    (&["--output=type=local,dest={file}/x"], 3, "plain"),
+    (&["--output=type=tar,dest={file}/x"], 3, "plain"),
+    (&["--output=type=oci,tar=false,dest={home}"], 1, "home"),
+    (&["--cache-to=type=local,dest={file}/x"], 3, "plain"),
+    (&["--root={file}/x"], 3, "plain"),
+    (&["--timestamp=git"], 1, "the context has no git commit"),
+    (
+        &[
+            "--platform=linux/amd64,linux/arm64",
+            "--output=type=docker,dest={file}.tar",
+        ],
+        1,
+        "linux/amd64",
+    ),
+];
+
+#[test]
+fn what_a_build_finds_out_is_told_with_its_name() {
+    let project = Project::new().dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    let file = project.path("plain").display().to_string();
+    fs::write(&file, "x").unwrap();
+    fs::write(project.home().join("kept"), "x").unwrap();
+    let home = project.home().display().to_string();
+    for (words, code, message) in BAD_NAMES {
+        let insert = |word: &&str| word.replace("{file}", &file).replace("{home}", &home);
+        let refused = project
+            .build()
+            .words(words.iter().map(insert))
+            .failure(*code);
+        refused.says(message).does_not_say("panicked");
+    }
+    // Sources of a cache that are not there are no reason not to build.
+    let cold = format!("--cache-from=type=local,src={file}/x");
+    project.build().flag(&cold).success().says("not found");
+}
+
+#[test]
+fn every_flag_is_refused_in_some_form() {
+    let help = Project::new().builder(["build", "--help"]).success().stdout;
+    let flags = help.split_whitespace().filter_map(|word| {
+        let name = word.strip_prefix("--")?;
+        let end = name.find(|c: char| !(c.is_ascii_lowercase() || c == '-'));
+        Some(format!("--{}", &name[..end.unwrap_or(name.len())]))
+    });
+    let source = include_str!("flags.rs");
+    // Words that any text is good for.
+    let free = ["--help", "--print", "--net", "--insecure-registry"];
+    let missing: Vec<String> = flags
+        .filter(|flag| !free.contains(&flag.as_str()))
+        .filter(|flag| !source.contains(&format!("\"{flag}")))
+        .collect();
+    assert!(missing.is_empty(), "never given wrongly: {missing:?}");
 }
 
 #[test]

@@ -79,6 +79,7 @@ struct Job {
 
 impl Job {
     fn new(args: &RegistryArgs, quiet: bool, environment: &Environment) -> Result<Self, Stop> {
+        rooms::authfile(args, environment)?;
         let options = rooms::registry(args, environment)?;
         let client = Client::new(Arc::new(options));
         let flag = quiet.then_some(ProgressArg::Quiet);

@@ -12,6 +12,9 @@ pub(super) fn context(word: &OsStr, environment: &Environment) -> Result<Context
     if word == "-" {
         return Ok(ContextSpec::Stdin);
     }
+    if word.is_empty() {
+        return Err(CliError::NoContext);
+    }
     let path = environment.absolute(Path::new(word));
     if path.is_dir() {
         return Ok(ContextSpec::Directory(path));

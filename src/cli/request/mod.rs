@@ -51,6 +51,7 @@ pub fn build(
     environment: &Environment,
 ) -> Result<Asked, CliError> {
     let mut notices = Vec::new();
+    rooms::authfile(&args.registry, environment)?;
     let context = input::context(&args.context, environment)?;
     let dockerfile = input::dockerfile(args.file.as_deref(), &context, environment)?;
     let mut build_args = build_args(&args.build_arg, environment);
@@ -69,7 +70,7 @@ pub fn build(
             .flat_map(|arg| arg.0.clone())
             .collect(),
         platforms: platforms(&args.platform, environment)?,
-        named_contexts: named_contexts(&args.build_context, environment),
+        named_contexts: named_contexts(&args.build_context, environment)?,
         cache_use: cache_use(args),
         pull: args.pull,
         outputs: rooms::outputs(&output::specs(args), environment)?,
@@ -91,6 +92,7 @@ pub fn build(
         policy: policy(environment)?,
         explain: args.explain,
     };
+    rooms::may_delete(&request, environment)?;
     let insecure = insecure(&request);
     request.registry.insecure.extend(insecure);
     if let Some(name) = &args.builder {
@@ -236,19 +238,37 @@ fn platforms(args: &[Platform], environment: &Environment) -> Result<Vec<Platfor
 }
 
 /// `--build-context`; paths become absolute, addresses and image names stay.
-fn named_contexts(args: &[NamedContext], environment: &Environment) -> BTreeMap<String, String> {
-    let value = |value: &str| match value.strip_prefix("oci-layout://") {
-        Some(path) => format!(
-            "oci-layout://{}",
-            environment.absolute(path.as_ref()).display()
-        ),
-        None if value.contains("://") || input::is_address(value) => value.to_owned(),
-        None if value.starts_with("target:") || value.starts_with("input:") => value.to_owned(),
-        None => environment.absolute(value.as_ref()).display().to_string(),
+fn named_contexts(
+    args: &[NamedContext],
+    environment: &Environment,
+) -> Result<BTreeMap<String, String>, CliError> {
+    let mut contexts = BTreeMap::new();
+    for NamedContext { name, value } in args {
+        let value = match value.strip_prefix("oci-layout://") {
+            Some(path) => {
+                let path = environment.absolute(path.as_ref());
+                format!("oci-layout://{}", path.display())
+            }
+            None if value.contains("://") || input::is_address(value) => value.clone(),
+            None if value.starts_with("target:") || value.starts_with("input:") => value.clone(),
+            None => directory(name, environment.absolute(value.as_ref()))?,
+        };
+        contexts.insert(name.clone(), value);
+    }
+    Ok(contexts)
+}
+
+/// A directory that is there, whether or not the build comes to use it.
+fn directory(name: &str, path: PathBuf) -> Result<String, CliError> {
+    let refused = |source| CliError::NamedContext {
+        name: name.to_owned(),
+        path: path.clone(),
+        source,
     };
-    args.iter()
-        .map(|arg| (arg.name.clone(), value(&arg.value)))
-        .collect()
+    if !std::fs::metadata(&path).map_err(refused)?.is_dir() {
+        return Err(refused(std::io::ErrorKind::NotADirectory.into()));
+    }
+    Ok(path.display().to_string())
 }
 
 fn cache_use(args: &BuildArgs) -> CacheUse {

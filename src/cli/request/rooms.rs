@@ -1,12 +1,14 @@
 //! Texts that other rooms understand: outputs, remote caches, registries.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use super::super::args::RegistryArgs;
+use super::super::args::values::reference;
 use super::super::{CliError, Environment, docker_config};
 use crate::cache::remote::{Direction, RemoteKind, RemoteSpec};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::failure::Explain;
+use crate::pipeline::request::{BuildRequest, Entitlement};
 use crate::registry::{Mirror, MirrorRule, ProxyOptions, RegistryOptions, Secret};
 
 /// `-o`: paths become absolute; a stream of bytes never goes to a terminal, and only one goes to
@@ -21,6 +23,9 @@ pub(super) fn outputs(
     for spec in specs {
         let output = OutputSpec::parse(spec)
             .map_err(|error| refusal("output", error.to_string(), error.hints()))?;
+        if let Some(error) = output.names.iter().find_map(|name| reference(name).err()) {
+            return Err(invalid(&error.to_string()));
+        }
         let output = output.rooted_at(&environment.directory);
         if is_stream(&output) {
             if environment.terminals.stdout {
@@ -37,6 +42,50 @@ pub(super) fn outputs(
         return Err(invalid("multiple outputs configured to write to stdout"));
     }
     Ok(outputs)
+}
+
+/// Whether `mode=delete` may empty its directory: one below the working directory, as for buildx, or
+/// any with `--allow=buildx.local.delete`; never one that the store is in.
+pub(super) fn may_delete(
+    request: &BuildRequest,
+    environment: &Environment,
+) -> Result<(), CliError> {
+    let is_allowed = request.allow.contains(&Entitlement::LocalDelete);
+    for output in request.outputs.iter().filter(|output| output.delete) {
+        let Some(Destination::Path(dest)) = &output.dest else {
+            continue;
+        };
+        let place = resolved(dest);
+        let is_below = match (&place, resolved(&environment.directory)) {
+            (Some(place), Some(directory)) => place.starts_with(&directory) && *place != directory,
+            _ => false,
+        };
+        let shown = dest.display();
+        if !is_below && !is_allowed {
+            let reason = format!(
+                "mode=delete would delete files in {shown}, which is not below the working directory"
+            );
+            let hint = "add --allow=buildx.local.delete if that is meant".to_owned();
+            return Err(refusal("output", reason, vec![hint]));
+        }
+        if place
+            .is_none_or(|place| resolved(&request.root).is_none_or(|root| root.starts_with(place)))
+        {
+            let reason = format!("mode=delete would delete the store, which is in {shown}");
+            return Err(refusal("output", reason, Vec::new()));
+        }
+    }
+    Ok(())
+}
+
+/// A path without links, of which the end may not be there yet; `None` if that cannot be told.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(|there| {
+        let real = there.canonicalize().ok()?;
+        let rest = path.strip_prefix(there).ok()?;
+        let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+        rest.components().all(is_plain).then(|| real.join(rest))
+    })
 }
 
 /// Whether an output goes to standard output.
@@ -66,6 +115,10 @@ pub(super) fn remotes(
         for mut remote in parsed {
             if let RemoteKind::Local { directory } = &mut remote.kind {
                 *directory = environment.absolute(directory);
+                if flag == "cache-from" && !directory.is_dir() {
+                    let place = directory.display();
+                    notices.push(format!("local cache import at {place} not found"));
+                }
             }
             for attribute in &remote.without_effect {
                 notices.push(format!("--{flag} {attribute} has no effect"));
@@ -81,6 +134,18 @@ fn refusal(flag: &'static str, reason: String, hints: Vec<String>) -> CliError {
         flag,
         reason,
         hints,
+    }
+}
+
+/// The file of `--authfile`, which a command that only reads it needs.
+pub(crate) fn authfile(args: &RegistryArgs, environment: &Environment) -> Result<(), CliError> {
+    let Some(path) = &args.authfile else {
+        return Ok(());
+    };
+    let path = environment.absolute(path);
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CliError::Stat { path, source }),
     }
 }
 

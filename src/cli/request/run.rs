@@ -28,7 +28,8 @@ pub(super) fn options(args: &BuildArgs, notices: &mut Vec<String>) -> Result<Run
         cpus_milli: limits.cpus_milli()?,
         pids_max: args.limits.pids_limit.filter(|count| *count > 0),
         cgroup_parent: args.cgroup_parent.clone().filter(|name| !name.is_empty()),
-        step_timeout: args.step_timeout,
+        // As elsewhere, nothing is no limit.
+        step_timeout: args.step_timeout.filter(|time| !time.is_zero()),
         jobs: args.jobs.map(std::num::NonZeroUsize::get),
     })
 }

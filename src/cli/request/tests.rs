@@ -312,18 +312,18 @@ fn platforms_are_listed_once_or_come_from_the_environment() {
 #[test]
 fn named_contexts_have_absolute_paths() {
     let words = [
-        "--build-context=a=dir",
+        "--build-context=a=tmp",
         "--build-context=b=docker-image://alpine",
         "--build-context=c=oci-layout://dir:tag",
         "--build-context=d=git@h:r",
-        "--build-context=Alpine=/x",
+        "--build-context=Alpine=/usr",
         "-",
     ];
     assert_eq!(
         request(&words, &[]).named_contexts,
         map(&[
-            ("a", "/dir"),
-            ("alpine", "/x"),
+            ("a", "/tmp"),
+            ("alpine", "/usr"),
             ("b", "docker-image://alpine"),
             ("c", "oci-layout:///dir:tag"),
             ("d", "git@h:r"),
@@ -445,7 +445,7 @@ fn caches_have_absolute_directories() {
 #[test]
 fn registries_are_reached_as_docker_and_podman_reach_them() {
     let words = [
-        "--authfile=auth.json",
+        "--authfile=etc/passwd",
         "--insecure-registry=r:5000",
         "--registry-mirror=https://m/x",
         "--registry-mirror=quay.io=http://q",
@@ -459,14 +459,17 @@ fn registries_are_reached_as_docker_and_podman_reach_them() {
     ];
     let options = request(&words, &variables).registry;
     let files = [
-        "/auth.json",
+        "/etc/passwd",
         "/h/.docker/config.json",
         "/run/u/containers/auth.json",
         "/h/.config/containers/auth.json",
     ]
     .map(PathBuf::from);
     assert_eq!(options.auth_files, files);
-    assert_eq!(options.login_file.as_deref(), Some(Path::new("/auth.json")));
+    assert_eq!(
+        options.login_file.as_deref(),
+        Some(Path::new("/etc/passwd"))
+    );
     assert_eq!(
         options
             .mirrors

@@ -170,7 +170,19 @@ impl OutputSpec {
             // a matter of containerd's store.
             "rewrite-timestamp" | "store" if !flag()? => return Err(unsupported()),
             "unpack" if flag()? => return Err(unsupported()),
-            "mode" if value != "copy" => return Err(unsupported()),
+            "mode" => {
+                self.delete = match value {
+                    "copy" => false,
+                    "delete" => true,
+                    _ => {
+                        return Err(OutputSpecError::Value {
+                            key: "mode".to_owned(),
+                            value: value.to_owned(),
+                            expected: "copy or delete",
+                        });
+                    }
+                }
+            }
             _ => {}
         }
         Ok(())

@@ -28,6 +28,8 @@ pub struct OutputSpec {
     pub force_compression: bool,
     /// `platform-split`; `None` splits if there are several platforms.
     pub platform_split: Option<bool>,
+    /// `mode=delete`: what is in the directory and not in the result goes.
+    pub delete: bool,
     /// `registry.insecure`
     pub insecure: bool,
     /// `annotation…`
@@ -132,6 +134,7 @@ impl OutputSpec {
             compression_level: None,
             force_compression: false,
             platform_split: None,
+            delete: false,
             insecure: false,
             annotations: Vec::new(),
         }

@@ -94,8 +94,8 @@ fn nothing_is_passed_over() {
             "output attribute `compression-level` cannot be `10`: it is 0 to 9 for gzip, 0 to 22 for zstd",
         ),
         (
-            "type=local,dest=x,mode=delete",
-            "output attribute `mode=delete` is not supported",
+            "type=local,dest=x,mode=mirror",
+            "output attribute `mode` cannot be `mirror`: it is copy or delete",
         ),
         (
             "type=image,prefer-nondist-layers=true",
