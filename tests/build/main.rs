@@ -19,6 +19,7 @@ mod examples;
 mod image;
 mod ladder;
 mod language;
+mod network;
 mod sandbox;
 mod sandbox_life;
 mod sandbox_mounts;
