@@ -17,6 +17,7 @@ mod cache;
 mod copy;
 mod examples;
 mod image;
+mod kills;
 mod ladder;
 mod language;
 mod network;
