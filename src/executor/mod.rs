@@ -56,6 +56,8 @@ use writers::Writers;
 pub struct Options {
     /// The network of steps that do not say.
     pub network: SandboxNetwork,
+    /// Why that is the host's, if nobody asked for it.
+    pub host_network_because: Option<String>,
     /// `--add-host`
     pub hosts: Vec<HostsEntry>,
     /// Size of /dev/shm in bytes.

@@ -8,7 +8,7 @@ use super::Executor;
 use super::chain::{Cell, Chain, Lost};
 use super::error::ExecuteError;
 use super::mount::Mounts;
-use super::sandbox::{self, Exit, RootDriver, SandboxNetwork, SandboxSpec};
+use super::sandbox::{self, Exit, Notice, RootDriver, SandboxNetwork, SandboxSpec};
 use super::snapshot::{self, FreezeOptions, Frozen};
 use super::step::{Made, Receipt};
 use crate::cache::store::DirDraft;
@@ -56,6 +56,7 @@ impl Executor<'_> {
         base: &Chain,
         activity: &Activity,
     ) -> Result<Made, Failure> {
+        self.input.sandbox.expect(self.network_of(run));
         let lowers = self.faces.lowers(base)?;
         let mounts = Mounts::lay_out(self, run)?;
         let draft = self.faces.draft()?;
@@ -110,6 +111,11 @@ impl Executor<'_> {
         spec: &SandboxSpec,
         activity: &Activity,
     ) -> Result<Option<(u32, u32)>, Failure> {
+        let because = self.input.options.host_network_because.as_ref();
+        if let (Network::Default, Some(why)) = (run.network, because) {
+            let why = why.clone();
+            self.notice_once(Notice::HostNetwork { why }.to_string());
+        }
         let outcome = self.input.sandbox.run(
             spec,
             &mut |stream, bytes: &[u8]| {
@@ -193,6 +199,14 @@ impl Executor<'_> {
         })
     }
 
+    fn network_of(&self, run: &RunOp) -> SandboxNetwork {
+        match run.network {
+            Network::Default => self.input.options.network,
+            Network::None => SandboxNetwork::None,
+            Network::Host => SandboxNetwork::Host,
+        }
+    }
+
     fn spec(
         &self,
         run: &RunOp,
@@ -205,11 +219,6 @@ impl Executor<'_> {
             env.retain(|(other, _)| other != name);
             env.push((name.clone(), value.clone()));
         }
-        let network = match run.network {
-            Network::Default => self.input.options.network,
-            Network::None => SandboxNetwork::None,
-            Network::Host => SandboxNetwork::Host,
-        };
         Ok(SandboxSpec {
             driver: self.driver(),
             lowers,
@@ -223,7 +232,7 @@ impl Executor<'_> {
             hostname: run.hostname.clone(),
             hosts: self.input.options.hosts.clone(),
             mounts: mounts.sandbox().to_vec(),
-            network,
+            network: self.network_of(run),
             insecure: run.security == Security::Insecure,
             shm_size: self.input.options.shm_size,
             limits: self.input.options.limits.clone(),

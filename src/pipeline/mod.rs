@@ -13,6 +13,7 @@ mod error;
 mod fetch;
 mod images;
 mod load;
+mod network;
 mod output;
 pub mod policy;
 mod remotes;
@@ -29,9 +30,7 @@ pub use error::PipelineError;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::event::Reporter;
-use crate::executor::sandbox::{
-    Cancel, HostsEntry, Limits, RootDriver, Sandbox, SandboxNetwork, Ulimit,
-};
+use crate::executor::sandbox::{Cancel, HostsEntry, Limits, RootDriver, Sandbox, Ulimit};
 use crate::executor::{Executor, Inputs, Options};
 use crate::failure::Failure;
 use crate::planner::explain;
@@ -144,24 +143,24 @@ pub fn build(
 fn options(request: &BuildRequest) -> Options {
     let run = &request.run;
     let hosts = run.add_hosts.iter().map(|(name, address)| {
-        // Commands share the host's network, so its gateway to the host is the loopback.
+        // These commands share the host's network, so its gateway to the host is the loopback.
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         HostsEntry {
             address,
             name: name.clone(),
         }
     });
+    let (network, host_network_because) = network::of_build(request);
     let allows = |wanted: &Entitlement| request.allow.contains(wanted);
     Options {
-        network: match run.network {
-            Network::None => SandboxNetwork::None,
-            Network::Host | Network::Default => SandboxNetwork::Host,
-        },
+        network,
+        host_network_because,
         hosts: hosts.collect(),
         shm_size: run.shm_size.unwrap_or(SHM_BYTES),
         limits: limits(run),
         step_timeout: run.step_timeout,
-        allow_network_host: allows(&Entitlement::NetworkHost),
+        // Who gives it to all steps gives it to one, as buildx does.
+        allow_network_host: allows(&Entitlement::NetworkHost) || run.network == Network::Host,
         allow_insecure: allows(&Entitlement::SecurityInsecure),
         jobs: run.jobs,
         encoding: output::main_encoding(request),

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Container, Outcome, User};
+use super::{Container, Enclosure, Outcome, User};
 
 /// The longest that [`Running::wait_for`] waits for a text.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,6 +24,7 @@ pub struct Run {
     directory: PathBuf,
     user: Option<User>,
     container: Option<Container>,
+    enclosure: Option<Arc<Enclosure>>,
     words: Vec<String>,
     /// The context, if this is a build; it is the last word.
     context: Option<String>,
@@ -37,6 +39,7 @@ impl Run {
             directory: directory.to_owned(),
             user,
             container: None,
+            enclosure: None,
             words: Vec::new(),
             context: None,
             variables: vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())],
@@ -64,6 +67,12 @@ impl Run {
     /// Runs in a container that shows the project at its place.
     pub fn inside(mut self, container: &Container) -> Self {
         self.container = Some(container.clone());
+        self
+    }
+
+    /// Runs with all its processes in a control group.
+    pub fn within(mut self, enclosure: &Arc<Enclosure>) -> Self {
+        self.enclosure = Some(Arc::clone(enclosure));
         self
     }
 
@@ -132,12 +141,22 @@ impl Run {
                 .stderr(Stdio::piped());
             return command;
         }
-        let mut command = match &self.user {
-            None => Command::new(program),
-            Some(user) => {
-                let copy = self.directory.join("builder");
-                copy_program(&copy);
-                let mut command = Command::new(copy);
+        let program = if self.user.is_some() {
+            let copy = self.directory.join("builder");
+            copy_program(&copy);
+            copy
+        } else {
+            program.to_owned()
+        };
+        let mut command = match (&self.enclosure, &self.user) {
+            (Some(enclosure), user) => {
+                let mut command = enclosure.command(user.as_ref());
+                command.arg(program);
+                command
+            }
+            (None, None) => Command::new(program),
+            (None, Some(user)) => {
+                let mut command = Command::new(program);
                 command.uid(user.uid).gid(user.gid);
                 command
             }
@@ -228,6 +247,11 @@ impl Running {
             }
         }
         self
+    }
+
+    /// The program's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal to the program.

@@ -22,12 +22,14 @@
 mod busybox;
 mod command;
 mod container;
+mod enclosure;
 mod outcome;
 mod project;
 mod user;
 
 pub use command::{Run, Running, copy_program};
 pub use container::Container;
+pub use enclosure::Enclosure;
 pub use outcome::{Outcome, Step, StepEnd};
 pub use project::Project;
 pub use user::User;

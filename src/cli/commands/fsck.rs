@@ -39,7 +39,7 @@ fn line(problem: &Problem) -> String {
         Fault::DamagedIndex { reason } => format!("cannot be read: {reason}"),
         Fault::Foreign => "not made by this program".to_owned(),
         Fault::Loose => "nothing needs it".to_owned(),
-        Fault::Leftover => "left by a builder that was killed".to_owned(),
+        Fault::Leftover | Fault::Faceless => "left by a builder that was killed".to_owned(),
     };
     let kind = if problem.fault.is_damage() {
         "damage"

@@ -2,13 +2,12 @@
 //!
 //! Where none can be made, the step runs without, and a notice says so.
 
+use super::janitor;
+use super::spec::{Exit, Limits, Notice};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
-use super::spec::{Exit, Limits, Notice};
 
 /// Microseconds in which a processor's share is counted: the kernel's and Docker's.
 const PERIOD_US: u64 = 100_000;
@@ -27,6 +26,16 @@ struct Setting {
     version1: Vec<(&'static str, String)>,
 }
 
+/// Where groups are made.
+struct Place<'a> {
+    /// The text of /proc/self/cgroup.
+    membership: &'a str,
+    name: String,
+    /// `--cgroup-parent`
+    parent: Option<&'a str>,
+    announce: &'a dyn Fn(&Path),
+}
+
 /// The groups of one step; removed when dropped.
 #[derive(Debug, Default)]
 pub(super) struct Cgroup {
@@ -37,8 +46,9 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the groups that `limits` need; none if there are no limits.
-    pub(super) fn new(limits: &Limits) -> (Self, Vec<Notice>) {
+    /// Makes the groups that `limits` need; none if there are no limits. `announce` is given the name
+    /// of each before it is made.
+    pub(super) fn new(limits: &Limits, announce: &dyn Fn(&Path)) -> (Self, Vec<Notice>) {
         let is_version2 = is_version2();
         let mut settings = settings(limits);
         if limits.cgroup_parent.is_some() {
@@ -48,28 +58,22 @@ impl Cgroup {
             return (Self::default(), Vec::new());
         }
         let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let name = unique_name();
-        let make = if is_version2 {
-            Self::version2
-        } else {
-            Self::version1
+        let place = Place {
+            membership: &membership,
+            name: unique_name(),
+            parent: limits.cgroup_parent.as_deref(),
+            announce,
         };
-        make(
-            &settings,
-            &membership,
-            &name,
-            limits.cgroup_parent.as_deref(),
-        )
+        if is_version2 {
+            Self::version2(&settings, &place)
+        } else {
+            Self::version1(&settings, &place)
+        }
     }
 
-    fn version2(
-        settings: &[Setting],
-        membership: &str,
-        name: &str,
-        parent: Option<&str>,
-    ) -> (Self, Vec<Notice>) {
-        let own = own_path(membership, "").unwrap_or("/");
-        let parents = if let Some(parent) = parent {
+    fn version2(settings: &[Setting], place: &Place<'_>) -> (Self, Vec<Notice>) {
+        let own = own_path(place.membership, "").unwrap_or("/");
+        let parents = if let Some(parent) = place.parent {
             vec![below(MOUNT, parent)]
         } else {
             // A group with processes cannot hand controllers to children; its parent may.
@@ -86,7 +90,8 @@ impl Cgroup {
                 let enable = format!("+{}", setting.controller);
                 let _ = fs::write(parent.join("cgroup.subtree_control"), enable);
             }
-            let directory = parent.join(name);
+            let directory = parent.join(&place.name);
+            (place.announce)(&directory);
             if let Err(error) = fs::create_dir(&directory) {
                 failure = error;
                 continue;
@@ -111,18 +116,15 @@ impl Cgroup {
         (Self::default(), notices.collect())
     }
 
-    fn version1(
-        settings: &[Setting],
-        membership: &str,
-        name: &str,
-        parent: Option<&str>,
-    ) -> (Self, Vec<Notice>) {
+    fn version1(settings: &[Setting], place: &Place<'_>) -> (Self, Vec<Notice>) {
         let mut group = Self::default();
         let mut notices = Vec::new();
         for setting in settings {
-            let own = own_path(membership, setting.controller);
+            let own = own_path(place.membership, setting.controller);
             let hierarchy = format!("{MOUNT}/{}", setting.controller);
-            let directory = below(&hierarchy, parent.or(own).unwrap_or("/")).join(name);
+            let directory = below(&hierarchy, place.parent.or(own).unwrap_or("/"));
+            let directory = directory.join(&place.name);
+            (place.announce)(&directory);
             let made = fs::create_dir_all(&directory);
             if made.is_ok() {
                 group.directories.push(directory.clone());
@@ -159,14 +161,7 @@ impl Drop for Cgroup {
     /// Removes the groups. Their processes are gone, but the kernel may still be counting them off.
     fn drop(&mut self) {
         for directory in &self.directories {
-            for _ in 0..50 {
-                match fs::remove_dir(directory) {
-                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                        std::thread::sleep(Duration::from_millis(2));
-                    }
-                    _ => break,
-                }
-            }
+            janitor::remove(directory);
         }
     }
 }

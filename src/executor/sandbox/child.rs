@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{network, outer, rung};
+use super::{janitor, network, outer, rung};
 
 /// The first argument of a process that is a sandbox.
 pub(super) const RUN: &str = "__builder-sandbox-run";
@@ -16,6 +16,7 @@ pub fn run_if_child() -> Option<ExitCode> {
     match argument.to_str()? {
         RUN => Some(outer::main()),
         network::NETWORK => Some(network::network_main()),
+        janitor::JANITOR => Some(janitor::janitor_main()),
         rung::ENTER => Some(rung::enter_main()),
         rung::TRIAL => Some(rung::trial_main()),
         _ => None,

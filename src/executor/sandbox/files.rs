@@ -97,22 +97,37 @@ pub(super) fn hosts(hostname: &str, entries: &[HostsEntry]) -> String {
     text
 }
 
+/// Which name servers a command can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those of the host: it shares the network.
+    Host,
+    /// This one, which asks the host's first; and those that are not on the host's loopback.
+    Link(IpAddr),
+    /// None.
+    Nothing,
+}
+
 /// The text of /etc/resolv.conf made from the host's.
 ///
-/// A sandbox with its own network cannot reach servers on the host's loopback: they are dropped,
-/// and if none is left, `instead` (or public ones) take their place. Search domains and options
-/// stay. A sandbox on the host's network gets the text as it is.
-pub(super) fn resolv_conf(host: &str, own_network: bool, instead: Option<IpAddr>) -> String {
-    if !own_network {
+/// Through a link, the link's own server comes first: pasta answers in its name even where another
+/// was asked. Servers on the host's loopback cannot be reached. A command without network reaches
+/// none; where only loopback ones are known it gets public ones, as in BuildKit. Search domains and
+/// options stay. On the host's network the text is as it is.
+pub(super) fn resolv_conf(host: &str, reach: Reach) -> String {
+    if reach == Reach::Host {
         return host.to_owned();
     }
     let mut text = String::new();
     let mut servers = 0;
+    if let Reach::Link(server) = reach {
+        let _ = writeln!(text, "nameserver {server}");
+        servers += 1;
+    }
     for line in host.lines() {
         let mut words = line.split_whitespace();
         if words.next() == Some("nameserver") {
-            let server = words.next().unwrap_or("");
-            if is_loopback(server) {
+            if is_loopback(words.next().unwrap_or("")) {
                 continue;
             }
             servers += 1;
@@ -121,15 +136,8 @@ pub(super) fn resolv_conf(host: &str, own_network: bool, instead: Option<IpAddr>
         text.push('\n');
     }
     if servers == 0 {
-        match instead {
-            Some(server) => {
-                let _ = writeln!(text, "nameserver {server}");
-            }
-            None => {
-                for server in PUBLIC_SERVERS {
-                    let _ = writeln!(text, "nameserver {server}");
-                }
-            }
+        for server in PUBLIC_SERVERS {
+            let _ = writeln!(text, "nameserver {server}");
         }
     }
     text
@@ -178,14 +186,29 @@ mod tests {
             ("", "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"),
         ];
         for (host, own) in table {
-            assert_eq!(resolv_conf(host, true, None), own, "{host}");
-            assert_eq!(resolv_conf(host, false, None), host);
+            assert_eq!(resolv_conf(host, Reach::Nothing), own, "{host}");
+            assert_eq!(resolv_conf(host, Reach::Host), host);
         }
-        let link = "169.254.53.53".parse().ok();
-        assert_eq!(resolv_conf("", true, link), "nameserver 169.254.53.53\n");
-        assert_eq!(
-            resolv_conf("nameserver 1.2.3.4\n", true, link),
-            "nameserver 1.2.3.4\n"
-        );
+    }
+
+    #[test]
+    fn the_server_of_a_link_comes_first() {
+        let table = [
+            ("", ""),
+            ("nameserver 1.2.3.4\n", "nameserver 1.2.3.4\n"),
+            (
+                "nameserver 127.0.0.53\noptions edns0 trust-ad\n",
+                "options edns0 trust-ad\n",
+            ),
+            (
+                "nameserver 127.0.0.1\nnameserver ::1\nnameserver 9.9.9.9\n",
+                "nameserver 9.9.9.9\n",
+            ),
+        ];
+        let link = Reach::Link(IpAddr::from([10, 0, 2, 3]));
+        for (host, rest) in table {
+            let text = format!("nameserver 10.0.2.3\n{rest}");
+            assert_eq!(resolv_conf(host, link), text, "{host}");
+        }
     }
 }

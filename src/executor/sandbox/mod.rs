@@ -25,6 +25,7 @@ mod error;
 mod files;
 mod init;
 mod inside;
+mod janitor;
 mod limits;
 mod listener;
 mod memory;

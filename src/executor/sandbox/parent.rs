@@ -5,20 +5,22 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::cancel::Cancel;
 use super::cgroup::Cgroup;
+use super::child;
 use super::error::SandboxError;
+use super::files::{self, Reach};
+use super::janitor::Janitor;
 use super::message::{self, Job};
 use super::mounting::{self, Tree};
-use super::network::Link;
+use super::network::{Link, Network};
 use super::running::{Running, Started};
-use super::spec::{Notice, Outcome, SandboxNetwork, SandboxSpec, Stream};
-use super::{child, files};
+use super::spec::{Notice, Outcome, RootDriver, SandboxNetwork, SandboxSpec, Stream};
 use crate::sys;
 
 /// Runs commands; one value serves a whole build, from any number of threads.
@@ -28,8 +30,10 @@ pub struct Sandbox {
     /// Our program on a read-only mount: what the command could reach through /proc/PID/exe is
     /// not writable, not even for root (CVE-2019-5736). `None` where mounts are refused.
     protected: OnceLock<Option<OwnedFd>>,
-    /// The network of all steps that ask for a private one, or why there is none.
-    link: OnceLock<Result<Link, String>>,
+    /// The network of all steps that ask for a private one.
+    network: Network,
+    /// Removes control groups if this process is killed.
+    janitor: Janitor,
 }
 
 impl Default for Sandbox {
@@ -45,7 +49,16 @@ impl Sandbox {
         Self {
             executable,
             protected: OnceLock::new(),
-            link: OnceLock::new(),
+            network: Network::default(),
+            janitor: Janitor::default(),
+        }
+    }
+
+    /// Says that a command with such a network will be run soon: what that needs is started beside
+    /// the caller's work.
+    pub fn expect(&self, network: SandboxNetwork) {
+        if network == SandboxNetwork::Private {
+            self.network.begin(&self.executable);
         }
     }
 
@@ -61,8 +74,10 @@ impl Sandbox {
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
     ) -> Result<Outcome, SandboxError> {
-        let (cgroup, mut notices) = Cgroup::new(&spec.limits);
-        let mut job = self.prepare(spec, &mut notices);
+        let (cgroup, mut notices) = Cgroup::new(&spec.limits, &|group| {
+            self.janitor.tell(&self.executable, group);
+        });
+        let (mut job, _link) = self.prepare(spec, &mut notices);
         job.cgroups.clone_from(&cgroup.directories);
         let mut outcome = self.run_job(&job, spec.timeout, output, cancel)?;
         outcome.exit = cgroup.judge(outcome.exit);
@@ -73,7 +88,7 @@ impl Sandbox {
 
     /// Does everything that [`Self::run`] does except starting the command.
     pub(super) fn try_out(&self, spec: &SandboxSpec) -> Result<Outcome, SandboxError> {
-        let mut job = self.prepare(spec, &mut Vec::new());
+        let (mut job, _link) = self.prepare(spec, &mut Vec::new());
         job.trial = true;
         let cancel = Cancel::new().map_err(talk)?;
         self.run_job(&job, spec.timeout, &mut |_, _| (), &cancel)
@@ -98,29 +113,37 @@ impl Sandbox {
         })
     }
 
-    /// Decides all that the spec leaves open.
-    fn prepare(&self, spec: &SandboxSpec, notices: &mut Vec<Notice>) -> Job {
-        let mut own_network = spec.network != SandboxNetwork::Host;
-        let (mut network, mut server) = (None, None);
+    /// Decides all that the spec leaves open. The link lives as long as the job uses it.
+    fn prepare(&self, spec: &SandboxSpec, notices: &mut Vec<Notice>) -> (Job, Option<Arc<Link>>) {
+        let mut spec = spec.clone();
+        if spec.driver == RootDriver::Directory && spec.network == SandboxNetwork::Private {
+            // No namespaces on that rung; its line says so.
+            spec.network = SandboxNetwork::Host;
+        }
+        let mut link = None;
         if spec.network == SandboxNetwork::Private {
-            match self.link.get_or_init(|| Link::start(&self.executable)) {
-                Ok(link) => {
-                    network = Some(link.namespace());
-                    server = Some(link.server());
-                }
+            match self.network.link(&self.executable) {
+                Ok(up) => link = Some(up),
                 Err(why) => {
-                    own_network = false;
-                    notices.push(Notice::HostNetwork { why: why.clone() });
+                    spec.network = SandboxNetwork::Host;
+                    notices.push(Notice::HostNetwork { why });
                 }
             }
         }
-        Job {
-            spec: spec.clone(),
+        let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let reach = match (&link, spec.network) {
+            (Some(link), _) => Reach::Link(link.server()),
+            (None, SandboxNetwork::None) => Reach::Nothing,
+            (None, SandboxNetwork::Host | SandboxNetwork::Private) => Reach::Host,
+        };
+        let job = Job {
             cgroups: Vec::new(),
-            network,
+            network: link.as_ref().map(|link| link.namespace()),
             trial: false,
-            resolv_conf: files::resolv_conf(&host_resolv_conf(own_network), own_network, server),
-        }
+            resolv_conf: files::resolv_conf(&host, reach),
+            spec,
+        };
+        (job, link)
     }
 
     fn start(&self, job: &Job) -> Result<Started, SandboxError> {
@@ -168,24 +191,6 @@ fn protect(executable: &Path) -> Option<OwnedFd> {
     let attributes = sys::mount::READ_ONLY;
     sys::mount::set_attributes(&mount, attributes, sys::mount::Depth::One).ok()?;
     Some(mount)
-}
-
-/// The host's resolv.conf. systemd-resolved puts its own loopback address there and the real
-/// servers elsewhere.
-fn host_resolv_conf(own_network: bool) -> String {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let text = read("/etc/resolv.conf");
-    if own_network
-        && text
-            .lines()
-            .any(|line| line.trim() == "nameserver 127.0.0.53")
-    {
-        let servers = read("/run/systemd/resolve/resolv.conf");
-        if !servers.is_empty() {
-            return servers;
-        }
-    }
-    text
 }
 
 fn talk(error: std::io::Error) -> SandboxError {

@@ -42,12 +42,17 @@ pub enum Fault {
     Loose,
     /// A killed builder left it.
     Leftover,
+    /// The file of a layer says nothing: a builder was killed between making and writing it.
+    Faceless,
 }
 
 impl Fault {
     /// Whether anything was lost, as opposed to space being wasted.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Foreign | Self::Loose | Self::Leftover)
+        !matches!(
+            self,
+            Self::Foreign | Self::Loose | Self::Leftover | Self::Faceless
+        )
     }
 }
 
@@ -92,7 +97,7 @@ impl Store {
                 digest_of(&problem.path).is_some_and(|digest| self.quarantine_if_damaged(&digest))
             }
             Fault::DamagedFile | Fault::ForgedRecord => fs::remove_file(&problem.path).is_ok(),
-            Fault::BrokenFace => self.rewrite_faces(&problem.path),
+            Fault::BrokenFace | Fault::Faceless => self.rewrite_faces(&problem.path),
             Fault::Leftover => true,
             _ => false,
         };
@@ -166,9 +171,11 @@ impl Store {
                 problems.push(problem(path, Fault::Foreign));
                 continue;
             }
-            let wanted = faces::read(&path).blobs.len();
+            let wanted = faces::read(&path);
             let faces = layer::present(self.paths(), &path);
-            if !faces.is_available() || faces.blobs.len() < wanted {
+            if wanted == faces::Faces::default() {
+                problems.push(problem(path, Fault::Faceless));
+            } else if !faces.is_available() || faces.blobs.len() < wanted.blobs.len() {
                 problems.push(problem(path, Fault::BrokenFace));
             }
         }

@@ -58,6 +58,30 @@ fn leftovers_of_a_killed_builder_are_removed_and_those_of_a_living_one_stay() {
 }
 
 #[test]
+fn a_layer_whose_builder_was_killed_before_its_first_line_is_no_damage() {
+    let home = Home::new();
+    let store = home.open();
+    put_layer(&store, b"other");
+    for text in ["", "\n9d1c88f1 di"] {
+        let path = home.path("builder/v1/layers").join(diff_id(b"l").0.hex());
+        fs::write(&path, text).unwrap();
+        let problems = home.open().fsck(false).unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].fault, Fault::Faceless);
+        assert!(!problems[0].fault.is_damage());
+        assert!(home.open().fsck(true).unwrap()[0].repaired);
+        assert_eq!(home.open().fsck(false).unwrap(), []);
+        // It is as absent as if it had never been.
+        fs::write(&path, text).unwrap();
+        let draft = store.draft_dir().unwrap();
+        store.keep_dir(&diff_id(b"l"), draft).unwrap();
+        assert!(home.open().layer(&diff_id(b"l")).is_available());
+        fs::remove_file(&path).unwrap();
+        home.open().clean().unwrap();
+    }
+}
+
+#[test]
 fn directories_of_an_earlier_boot_are_removed() {
     let home = Home::new();
     put_dir(&home.open(), b"layer");

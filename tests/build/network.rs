@@ -1,0 +1,242 @@
+//! The network of RUN, on a machine made for the test: an interface with a default route, a mirror
+//! on another, a name server on the loopback.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::common::{Outcome, Project, Run, User, skip};
+
+const MIRROR: [u8; 4] = [10, 8, 8, 8];
+const HOST: ([u8; 4], u16) = ([127, 0, 0, 1], 4000);
+
+/// Does something in a thread with a network and mounts of its own. `false`, with a printed reason,
+/// if that cannot be done here.
+fn on_a_machine(test: impl FnOnce() + Send) -> bool {
+    if !User::is_root() {
+        skip("only root can make a machine");
+        return false;
+    }
+    std::thread::scope(|scope| {
+        let machine = scope.spawn(|| {
+            if unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).is_err() {
+                skip("namespaces cannot be made");
+                return false;
+            }
+            let directory = tempfile::tempdir().unwrap();
+            let resolv = directory.path().join("resolv.conf");
+            fs::write(&resolv, "search test\nnameserver 127.0.0.1\n").unwrap();
+            for line in [
+                "mount --make-rprivate /",
+                "ip link set lo up",
+                "ip link add near type veth peer name near-end",
+                "ip link add far type veth peer name far-end",
+                "ip addr add 10.7.7.7/24 dev near",
+                "ip addr add 10.8.8.8/24 dev far",
+                "ip link set near up; ip link set near-end up",
+                "ip link set far up; ip link set far-end up",
+                "ip route add default via 10.7.7.1",
+                &format!("mount --bind {} /etc/resolv.conf", resolv.display()),
+            ] {
+                let done = Command::new("sh").args(["-c", line]).status().unwrap();
+                assert!(done.success(), "{line}");
+            }
+            name_server([127, 0, 0, 1]);
+            name_server(MIRROR);
+            mirror((MIRROR, 80));
+            mirror(HOST);
+            test();
+            true
+        });
+        machine.join().unwrap()
+    })
+}
+
+/// Answers every question for an address with the mirror's.
+fn name_server(address: [u8; 4]) {
+    let socket = UdpSocket::bind((Ipv4Addr::from(address), 53)).unwrap();
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut query) {
+            let question = &query[12..length];
+            let end = question.iter().position(|byte| *byte == 0).unwrap() + 5;
+            let wants_address = question[end - 4..end] == [0, 1, 0, 1];
+            let mut answer = vec![query[0], query[1], 0x81, 0x80, 0, 1];
+            answer.extend([0, u8::from(wants_address), 0, 0, 0, 0]);
+            answer.extend_from_slice(&question[..end]);
+            if wants_address {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                answer.extend(MIRROR);
+            }
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+}
+
+/// Answers every request for a page; also those to a proxy.
+fn mirror(address: ([u8; 4], u16)) {
+    let listener = TcpListener::bind((Ipv4Addr::from(address.0), address.1)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nfrom the mirror\n");
+        }
+    });
+}
+
+/// A directory for PATH that has nothing but these tools.
+fn path_with(project: &Project, tools: &[&str]) -> PathBuf {
+    let directory = project.path("tools");
+    fs::create_dir_all(&directory).unwrap();
+    for tool in tools {
+        let program = Path::new("/usr/bin").join(tool);
+        let _ = std::os::unix::fs::symlink(program, directory.join(tool));
+    }
+    directory
+}
+
+/// Says what a command can see of the network.
+const LOOK: &str = r"
+    FROM busybox
+    RUN wget -q -O - http://mirror/ || echo no mirror
+    RUN nc -z -w 2 127.0.0.1 4000 && echo loopback of the host || echo no loopback
+    RUN grep -q @of-the-host /proc/net/unix && echo socket of the host || echo no socket
+";
+
+fn look(change: impl FnOnce(&Project, Run) -> Run) -> Option<Outcome> {
+    Project::with_busybox().map(|project| look_from(project, change))
+}
+
+fn look_from(project: Project, change: impl FnOnce(&Project, Run) -> Run) -> Outcome {
+    let project = project.dockerfile(LOOK);
+    let address = SocketAddr::from_abstract_name("of-the-host").unwrap();
+    let _socket = UnixListener::bind_addr(&address).unwrap();
+    let built = change(&project, project.build()).success();
+    project.is_sound();
+    built
+}
+
+#[test]
+fn a_command_reaches_mirrors_but_nothing_of_the_host() {
+    on_a_machine(|| {
+        for (tool, server) in [
+            ("slirp4netns", "127.0.0.1"),
+            ("slirp4netns", "10.8.8.8"),
+            ("pasta", "127.0.0.1"),
+            ("pasta", "10.8.8.8"),
+        ] {
+            if !Path::new("/usr/bin").join(tool).exists() {
+                skip(tool);
+                continue;
+            }
+            fs::write(
+                "/etc/resolv.conf",
+                format!("search test\nnameserver {server}\n"),
+            )
+            .unwrap();
+            let built = look(|project, run| {
+                let path = path_with(project, &[tool]);
+                run.env("PATH", path.to_str().unwrap())
+            });
+            let Some(built) = built else { return };
+            built.says("from the mirror").says("no loopback");
+            built.says("no socket").does_not_say("host's network");
+        }
+    });
+}
+
+#[test]
+fn a_command_of_a_user_reaches_mirrors_but_nothing_of_the_host() {
+    on_a_machine(|| {
+        // Some machines give the device to root only.
+        for line in [
+            "mount -t tmpfs tmpfs /dev/net",
+            "mknod /dev/net/tun c 10 200",
+            "chmod 755 /dev/net; chmod 666 /dev/net/tun",
+        ] {
+            let done = Command::new("sh").args(["-c", line]).status().unwrap();
+            assert!(done.success(), "{line}");
+        }
+        for user in [User::with_subuids(), User::without_subuids()] {
+            let (Some(user), Some(project)) = (user, Project::with_busybox()) else {
+                continue;
+            };
+            let built = look_from(project.owned_by(user), |_, run| run);
+            built.says("from the mirror").says("no loopback");
+            built.says("no socket").does_not_say("host's network");
+        }
+    });
+}
+
+#[test]
+fn the_network_of_the_host_is_shared_when_asked_for() {
+    on_a_machine(|| {
+        let Some(built) = look(|_, run| run.flag("--network=host")) else {
+            return;
+        };
+        built.says("from the mirror");
+        built
+            .says("loopback of the host")
+            .says("socket of the host");
+        built.does_not_say("RUN uses");
+    });
+}
+
+#[test]
+fn a_command_without_network_reaches_nothing() {
+    on_a_machine(|| {
+        let Some(built) = look(|_, run| run.flag("--network=none")) else {
+            return;
+        };
+        built
+            .says("no mirror")
+            .says("no loopback")
+            .says("no socket");
+    });
+}
+
+#[test]
+fn without_a_tool_one_line_says_that_the_network_is_the_hosts() {
+    on_a_machine(|| {
+        let built = look(|project, run| {
+            let path = path_with(project, &[]);
+            run.env("PATH", path.to_str().unwrap())
+        });
+        let Some(built) = built else { return };
+        built.says("from the mirror").says("loopback of the host");
+        let line =
+            "RUN uses the host's network: slirp4netns is not installed, pasta is not installed";
+        assert_eq!(built.stderr.matches(line).count(), 1, "{built}");
+    });
+}
+
+#[test]
+fn a_proxy_on_the_loopback_of_the_host_is_reached() {
+    on_a_machine(|| {
+        let built = look(|_, run| run.arg("HTTP_PROXY", "http://127.0.0.1:4000"));
+        let Some(built) = built else { return };
+        built.says("loopback of the host");
+        built.says("RUN uses the host's network: `HTTP_PROXY` names a proxy on its loopback");
+    });
+}
+
+#[test]
+fn the_gateway_of_the_host_is_reached() {
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
+    let project = project.dockerfile("FROM busybox\nRUN grep host.internal /etc/hosts");
+    let built = project
+        .build()
+        .words(["--add-host", "host.internal:host-gateway"]);
+    let built = built.success();
+    built.says("127.0.0.1\thost.internal");
+    built.says("RUN uses the host's network: `host.internal` is its gateway (--add-host)");
+}
