@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Executor;
 use super::chain::{Cell, Chain, Lost};
+use super::contents::mark_notes;
 use super::error::ExecuteError;
 use super::mount::Mounts;
 use super::sandbox::{self, Exit, RootDriver, SandboxNetwork, SandboxSpec};
@@ -64,10 +65,13 @@ impl Executor<'_> {
         drop(mounts);
         let options = FreezeOptions {
             epoch: step.epoch,
-            recorded: None,
             maker,
         };
         let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
+        mark_notes(draft.fs(), frozen.entries()).map_err(|source| ExecuteError::MountFiles {
+            path: draft.fs().to_owned(),
+            source,
+        })?;
         Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
     }
 

@@ -218,8 +218,8 @@ impl Since<'_> {
             }
             return Ok(now);
         }
-        let xattrs = compare::extended(directory, name).map_err(failed)?.image;
-        let kind = kind_of(directory, name, state).map_err(failed)?;
+        let extended = compare::extended(directory, name).map_err(failed)?;
+        let kind = kind_of((directory, name), state, extended.device).map_err(failed)?;
         let is_time_kept = state.stx_mtime.tv_nsec == 0
             && below.is_some_and(|node| node.entry.mtime == state.stx_mtime.tv_sec);
         let mut entry = Entry {
@@ -229,7 +229,7 @@ impl Since<'_> {
             uid: state.stx_uid,
             gid: state.stx_gid,
             mtime: state.stx_mtime.tv_sec,
-            xattrs,
+            xattrs: extended.image,
         };
         if !is_time_kept {
             entry.mtime = entry.mtime.min(self.epoch.0);

@@ -9,6 +9,7 @@ const JUMP: u16 = 0x05;
 const IF_EQUAL: u16 = 0x15;
 const IF_AT_LEAST: u16 = 0x35;
 const IF_ANY_BIT: u16 = 0x45;
+const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
 
 const ACTION_ALLOW: u32 = 0x7fff_0000;
@@ -21,6 +22,12 @@ const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ABI: u32 = 4;
 const OFFSET_FIRST_LOW: u32 = 16;
 const OFFSET_FIRST_HIGH: u32 = 20;
+const ARGUMENT: u32 = 8;
+
+/// The type in a mode, and the two types that are devices.
+const TYPE: u32 = 0o17_0000;
+const CHARACTER_DEVICE: u32 = 0o2_0000;
+const BLOCK_DEVICE: u32 = 0o6_0000;
 
 /// `CLONE_NEWNS|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWCGROUP`.
 const NAMESPACES: u32 = 0x7e02_0000;
@@ -91,6 +98,14 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         Verdict::Allow => vec![plain(RETURN, ACTION_ALLOW)],
         Verdict::Errno(number) => vec![errno(number)],
         Verdict::Ask => vec![plain(RETURN, ACTION_ASK)],
+        Verdict::AskDevice(argument) => vec![
+            plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT * argument),
+            plain(AND, TYPE),
+            jump(IF_EQUAL, CHARACTER_DEVICE, 2, 0),
+            jump(IF_EQUAL, BLOCK_DEVICE, 1, 0),
+            plain(RETURN, ACTION_ALLOW),
+            plain(RETURN, ACTION_ASK),
+        ],
         Verdict::Clone => vec![
             plain(LOAD, OFFSET_FIRST_LOW),
             jump(IF_ANY_BIT, NAMESPACES, 1, 0),
