@@ -1,6 +1,7 @@
 //! The isolation ladder: the same builds give the same image on every rung.
 
 use std::fs;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -212,6 +213,53 @@ fn mounts_are_the_same_on_every_rung() {
         RUN cat /etc/hosts /etc/resolv.conf > /dev/null; uname -n > /name; test ! -e /etc/secret; ls /home
         ",
     );
+}
+
+#[test]
+fn a_command_without_network_is_the_same_on_every_rung() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    same_everywhere(&format!(
+        "
+        FROM busybox
+        RUN --network=none ! nc -w 2 127.0.0.1 {port} </dev/null
+        RUN --network=none syslogd -n -O /tmp/log & \\
+            for i in $(seq 100); do test -S /dev/log && break; sleep 0.1; done; logger said; \\
+            for i in $(seq 100); do grep -q said /tmp/log && break; sleep 0.1; done; grep -q said /tmp/log && rm /tmp/log
+        "
+    ));
+    listener.set_nonblocking(true).unwrap();
+    assert!(
+        listener.accept().is_err(),
+        "a command without network came out"
+    );
+}
+
+#[test]
+fn what_a_rung_cannot_do_is_said() {
+    let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
+        return;
+    };
+    let project = project.file("data", "of the context\n").dockerfile(
+        "
+        FROM busybox
+        RUN --network=none true
+        RUN --mount=type=tmpfs,target=/t,size=1m true
+        RUN --mount=type=cache,target=/c,id=k echo first > /c/file
+        RUN --mount=source=data,target=/in/data true
+        RUN --mount=type=cache,target=/c,id=k,ro echo second > /c/file || true
+        RUN --mount=type=cache,target=/c,id=k test $(cat /c/file) = first
+        ",
+    );
+    let built = project.build().flag("--isolation=chroot").success();
+    for text in [
+        "without namespaces there is no loopback",
+        "the size of tmpfs mounts is not limited",
+        "shared caches are used by one RUN after another",
+        "read-only mounts of RUN are copies",
+    ] {
+        built.says(text);
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod copying;
 mod devices;
 mod error;
 mod files;
+mod forward;
 mod init;
 mod inside;
 mod limits;

@@ -16,6 +16,7 @@ use super::copying;
 use super::devices::{DEVICES, LINKS};
 use super::error::SandboxError;
 use super::files::Access;
+use super::forward::Forward;
 use super::inside::{Located, MountPoints, PointKind, times_of};
 use super::mounts::check_target;
 use super::rootfs::open_directory;
@@ -39,6 +40,8 @@ pub(super) struct Places<'root> {
     /// Where things are prepared.
     work: OwnedFd,
     exchanges: Vec<Exchange>,
+    /// Sockets that lead out, once the command was started.
+    forwards: Vec<Forward>,
     prepared: u32,
 }
 
@@ -49,6 +52,7 @@ impl<'root> Places<'root> {
             points: MountPoints::new(root),
             work,
             exchanges: Vec::new(),
+            forwards: Vec::new(),
             prepared: 0,
         }
     }
@@ -128,6 +132,11 @@ impl<'root> Places<'root> {
         Ok(())
     }
 
+    /// The sockets that lead out; connections to them wait until they are started.
+    pub(super) fn take_forwards(&mut self) -> Vec<Forward> {
+        std::mem::take(&mut self.forwards)
+    }
+
     /// Undoes all exchanges, the last first, and removes what was made. No process may be left
     /// that works in the root.
     pub(super) fn clean_up(mut self) -> Result<(), SandboxError> {
@@ -188,12 +197,11 @@ impl<'root> Places<'root> {
             source: source.into(),
         };
         let status = rustix::fs::stat(&bind.host).map_err(open_error)?;
-        if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
-            return Err(SandboxError::NeedsNamespaces {
-                what: format!("a mount of a socket on `{}`", bind.target),
-            });
+        if FileType::from_raw_mode(status.st_mode) == FileType::Socket {
+            return self.socket(bind);
         }
-        if !bind.source.trim_matches('/').is_empty() {
+        // What is written to a copy is lost, as it must be where nothing may be written.
+        if bind.readonly || !bind.source.trim_matches('/').is_empty() {
             return self.copied(&bind.target, &open_directory(&bind.host)?, &bind.source);
         }
         let (Some(parent), Some(name)) = (bind.host.parent(), bind.host.file_name()) else {
@@ -206,6 +214,18 @@ impl<'root> Places<'root> {
             Some(home),
             name.to_owned(),
         )
+    }
+
+    /// A socket of our own, from which connections are passed on.
+    fn socket(&mut self, bind: &Bind) -> Result<(), SandboxError> {
+        let name = self.name();
+        let made = Forward::new(self.work.as_fd(), &name, bind.host.clone());
+        self.forwards
+            .push(made.map_err(|error| SandboxError::WriteFile {
+                name: bind.target.clone(),
+                source: error.into(),
+            })?);
+        self.put(&bind.target, PointKind::File, None, name)
     }
 
     /// A copy of what `source` names inside of `tree`: what the command writes to it is lost.

@@ -39,6 +39,10 @@ const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, u32::MAX];
 /// gone from the kernel, or AF_ALG (38) and AF_VSOCK (40), which reach too far.
 const REFUSED_FAMILIES: [u32; 10] = [12, 19, 20, 23, 25, 34, 37, 38, 40, 46];
 
+/// `AF_UNIX`, and the error (`EAFNOSUPPORT`) of a family that the kernel does not have.
+const LOCAL_FAMILY: u32 = 1;
+const NO_SUCH_FAMILY: u16 = 97;
+
 const fn plain(code: u16, operand: u32) -> Instruction {
     jump(code, operand, 0, 0)
 }
@@ -105,6 +109,13 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             jump(IF_EQUAL, BLOCK_DEVICE, 1, 0),
             plain(RETURN, ACTION_ALLOW),
             plain(RETURN, ACTION_ASK),
+        ],
+        // The kernel takes the family from the lower half alone.
+        Verdict::LocalSocket => vec![
+            plain(LOAD, OFFSET_FIRST_LOW),
+            jump(IF_EQUAL, LOCAL_FAMILY, 0, 1),
+            plain(RETURN, ACTION_ALLOW),
+            errno(NO_SUCH_FAMILY),
         ],
         Verdict::Clone => vec![
             plain(LOAD, OFFSET_FIRST_LOW),

@@ -31,6 +31,8 @@ enum Verdict {
     Personality,
     /// It runs for the socket families that containers use.
     Socket,
+    /// It runs for sockets of this machine's programs; others are a family that is not there.
+    LocalSocket,
     /// The supervisor is asked.
     Ask,
     /// The supervisor is asked if this argument is the mode of a device node.
@@ -305,6 +307,29 @@ pub(super) fn asking_filter() -> Vec<Instruction> {
     let asked = asked.into_iter().filter(|number| *number != NONE);
     let native = all_but(asked.map(|number| (number, Verdict::Ask)));
     let compat = vec![(0, Verdict::Allow)];
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
+/// `socket` and `io_uring_setup`, which makes sockets, too; then the same for the 32-bit ABI, with its
+/// call for everything about sockets, which a filter cannot look into.
+#[cfg(target_arch = "x86_64")]
+const SOCKETS: [(u32, &[u32]); 2] = [(41, &[425]), (359, &[425, 102])];
+/// `socket` and `io_uring_setup`, which makes sockets, too; then the same for the 32-bit ABI.
+#[cfg(target_arch = "aarch64")]
+const SOCKETS: [(u32, &[u32]); 2] = [(198, &[425]), (281, &[425])];
+
+/// Compiles the filter of a command without network, where it cannot have a network of its own.
+pub(super) fn offline_filter() -> Vec<Instruction> {
+    let abi = |(socket, absent): (u32, &[u32])| {
+        let mut calls = BTreeMap::from([(socket, Verdict::LocalSocket)]);
+        calls.extend(
+            absent
+                .iter()
+                .map(|number| (*number, Verdict::Errno(ENOSYS))),
+        );
+        all_but(calls.into_iter())
+    };
+    let [native, compat] = SOCKETS.map(abi);
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
 
