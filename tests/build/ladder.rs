@@ -10,7 +10,7 @@ use crate::common::{Container, Project, Run, User};
 
 /// Where a build runs.
 #[derive(Clone, Debug)]
-enum Place {
+pub(crate) enum Place {
     Root,
     UserRange(User),
     UserSingle(User),
@@ -20,7 +20,7 @@ enum Place {
 
 impl Place {
     /// All places that this machine offers; why others are missing is printed.
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut places = Vec::new();
         if User::is_root() {
             places.extend([Self::Root, Self::Chroot]);
@@ -41,8 +41,16 @@ impl Place {
         }
     }
 
+    /// A project of whoever builds here.
+    pub(crate) fn owning(&self, project: Project) -> Project {
+        match self {
+            Self::UserRange(user) | Self::UserSingle(user) => project.owned_by(user.clone()),
+            Self::Root | Self::Chroot | Self::Container(_) => project,
+        }
+    }
+
     /// A build here.
-    fn build(&self, project: &Project) -> Run {
+    pub(crate) fn build(&self, project: &Project) -> Run {
         let run = project.build();
         match self {
             Self::Root | Self::UserRange(_) | Self::UserSingle(_) => run,
@@ -66,9 +74,7 @@ fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
             .file("data", "of the context\n")
             .file("directory/one", "1")
             .file("directory/two", "2");
-        if let Place::UserRange(user) | Place::UserSingle(user) = place {
-            project = project.owned_by(user.clone());
-        }
+        project = place.owning(project);
         fs::write(project.path("secret"), "hush").unwrap();
         let secret = format!("id=s,src={}", project.path("secret").display());
         let built = place.build(&project).words(["--secret", &secret]).success();

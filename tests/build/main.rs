@@ -18,6 +18,7 @@ mod copy;
 mod examples;
 mod image;
 mod ladder;
+mod ladder_debian;
 mod language;
 mod sandbox;
 mod sandbox_life;
