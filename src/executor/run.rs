@@ -87,7 +87,7 @@ impl Executor<'_> {
         let mounts = Mounts::lay_out(self, run)?;
         let mut root = self.root(base)?;
         let before = root.take_listing()?;
-        before.settle();
+        before.settle(&root.draft().work()?);
         let spec = self.spec(run, &mounts, Vec::new(), root.draft())?;
         self.run_command(run, &spec, activity)?;
         for root in mounts.into_roots() {

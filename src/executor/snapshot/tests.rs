@@ -492,7 +492,7 @@ fn two_listings_of_a_root_tell_what_a_step_changed() {
     let (frozen, before) = all.unwrap();
     let written = frozen.write(None, std::io::sink()).unwrap();
     let below = View::merge(&[Arc::new(written.tree)]);
-    before.settle();
+    before.settle(&std::env::temp_dir());
 
     let time = std::fs::metadata(path("same")).unwrap().modified().unwrap();
     std::fs::write(path("same"), "old").unwrap();
@@ -527,7 +527,23 @@ fn two_listings_of_a_root_tell_what_a_step_changed() {
         ]
     );
     // The listing after a step is the one before the next.
-    after.settle();
+    after.settle(&std::env::temp_dir());
     let (frozen, _) = changes(directory.path(), &after, &below, epoch).unwrap();
     assert_eq!(frozen.entries(), []);
+}
+
+#[test]
+fn a_change_right_after_a_listing_shows() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("f");
+    write(&file, "000");
+    let mut listing = survey(directory.path()).unwrap();
+    for number in 1..=100 {
+        listing.settle(&std::env::temp_dir());
+        // Same inode, same size, same modification time.
+        write(&file, &format!("{number:03}"));
+        let (frozen, after) = changes(directory.path(), &listing, &View::new(), Epoch(5)).unwrap();
+        assert_eq!(kinds(&frozen), ["/f file 3"], "{number}");
+        listing = after;
+    }
 }
