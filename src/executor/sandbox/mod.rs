@@ -26,6 +26,7 @@ mod files;
 mod forward;
 mod init;
 mod inside;
+mod kept;
 mod limits;
 mod listener;
 mod memory;

@@ -18,10 +18,14 @@ use super::error::SandboxError;
 use super::files::Access;
 use super::forward::Forward;
 use super::inside::{Located, MountPoints, PointKind, times_of};
+use super::kept::Kept;
 use super::mounts::check_target;
 use super::rootfs::open_directory;
 use super::spec::{Bind, SandboxMount};
 use crate::rooted::{read_directory, remove_all_at};
+
+/// What names begin with of things that stay for the next command in the same root.
+const KEPT: &str = "kept-";
 
 /// An exchange that has to be undone.
 #[derive(Debug)]
@@ -57,15 +61,23 @@ impl<'root> Places<'root> {
         }
     }
 
-    /// Puts an empty directory at a path that stays in the layer if the image lacks it; `fill`
-    /// fills it. Gives the directory.
+    /// Puts a directory at a path that stays in the layer if the image lacks it; `fill` fills it,
+    /// unless the one of the command before is as it was made. Gives the directory.
     pub(super) fn keep_directory(
         &mut self,
         target: &str,
         fill: impl FnOnce(BorrowedFd<'_>) -> Result<(), SandboxError>,
     ) -> Result<OwnedFd, SandboxError> {
-        let (name, directory) = self.make_directory(target, 0o755)?;
-        fill(directory.as_fd())?;
+        let name = OsString::from(format!("{KEPT}{}", target.trim_start_matches('/')));
+        let mut kept = Kept::new(self.work.as_fd(), &name);
+        let directory = if let Some(directory) = kept.directory() {
+            directory
+        } else {
+            let directory = self.make_directory(target, name.clone(), 0o755)?;
+            fill(directory.as_fd())?;
+            kept.remember(&directory);
+            directory
+        };
         let at = self.points.locate_or_keep(target);
         let at = at.map_err(|errno| point_error(target, errno))?;
         self.exchange(target, at, None, name)?;
@@ -149,6 +161,9 @@ impl<'root> Places<'root> {
             .map_err(|errno| clean_up(errno.into()))?;
         let work = reopen(&self.work).map_err(|errno| clean_up(errno.into()))?;
         for entry in read_directory(work.as_fd()).map_err(|error| clean_up(error.into()))? {
+            if entry.name.to_bytes().starts_with(KEPT.as_bytes()) {
+                continue;
+            }
             remove_all_at(work.as_fd(), &entry.name).map_err(|error| clean_up(error.into()))?;
         }
         Ok(())
@@ -160,11 +175,11 @@ impl<'root> Places<'root> {
     }
 
     fn make_directory(
-        &mut self,
+        &self,
         target: &str,
+        name: OsString,
         mode: u32,
-    ) -> Result<(OsString, OwnedFd), SandboxError> {
-        let name = self.name();
+    ) -> Result<OwnedFd, SandboxError> {
         let make = || -> Result<OwnedFd, Errno> {
             rustix::fs::mkdirat(&self.work, &name, Mode::RWXU)?;
             rustix::fs::chmodat(
@@ -176,17 +191,15 @@ impl<'root> Places<'root> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::openat(&self.work, &name, flags, Mode::empty())
         };
-        match make() {
-            Ok(directory) => Ok((name, directory)),
-            Err(errno) => Err(SandboxError::WriteFile {
-                name: target.to_owned(),
-                source: errno.into(),
-            }),
-        }
+        make().map_err(|errno| SandboxError::WriteFile {
+            name: target.to_owned(),
+            source: errno.into(),
+        })
     }
 
     fn directory(&mut self, target: &str, mode: u32) -> Result<(), SandboxError> {
-        let (name, _) = self.make_directory(target, mode)?;
+        let name = self.name();
+        self.make_directory(target, name.clone(), mode)?;
         self.put(target, PointKind::Directory, None, name)
     }
 
