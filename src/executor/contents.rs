@@ -21,7 +21,7 @@ use crate::layer::{
     Ownership, Written,
 };
 use crate::rooted::Root;
-use crate::tree::{Entry, OWNER_NOTE, Tree, TreePath, View, owner_note};
+use crate::tree::{Entry, LAYER_NOTES, LayerNotes, OWNER_NOTE, Tree, TreePath, View, owner_note};
 
 /// A plain tar: what [`write_both`] sends from one thread to the other.
 pub(crate) const PLAIN: Encoding = Encoding::usual(Compression::Uncompressed);
@@ -110,6 +110,21 @@ pub(crate) fn mark_owners(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Marks the directory of a layer with the notes that its files have, where there are any: the
+/// sandbox asks for them only then.
+pub(crate) fn mark_notes<C>(directory: &Path, entries: &[Entry<C>]) -> io::Result<()> {
+    if !in_user_namespace() {
+        return Ok(());
+    }
+    let mark = LayerNotes::of(entries).mark();
+    let flags = rustix::fs::XattrFlags::empty();
+    match rustix::fs::setxattr(directory, LAYER_NOTES, mark, flags) {
+        // Without attributes of users there is no note to look for, and no mark either.
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Whether a directory's owners are real, or noted, as they are here.
 pub(crate) fn fits_owners(directory: &Path) -> bool {
     let is_marked = rustix::fs::getxattr(directory, OWNER_NOTE, &mut [0_u8; 64][..]).is_ok();
@@ -132,10 +147,10 @@ pub(crate) fn write_both(
     contents: &dyn Contents,
     directory: &Path,
 ) -> Result<Written, LayerError> {
-    let pipe = |source| LayerError::Write { source };
-    let (reader, writer) = io::pipe().map_err(pipe)?;
+    let failed = |source| LayerError::Write { source };
+    let (reader, writer) = io::pipe().map_err(failed)?;
     let below = View::new();
-    std::thread::scope(|scope| {
+    let written = std::thread::scope(|scope| {
         let applied = scope.spawn(|| layer::apply(reader, directory, &lower_options(&below, &[])));
         let written = layer::write_layer(entries, contents, NEVER, Some(PLAIN), writer);
         let applied = applied.join();
@@ -145,7 +160,9 @@ pub(crate) fn write_both(
             Ok(Ok(())) => written,
             Err(panic) => std::panic::resume_unwind(panic),
         }
-    })
+    })?;
+    mark_notes(directory, entries).map_err(failed)?;
+    Ok(written)
 }
 
 /// Writes the blob of a layer from its directory and its index.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain::Chain;
 use super::contents::{
-    PLAIN, Tee, encoder_name, fits_owners, lower_options, mark_owners, write_directory,
+    PLAIN, Tee, encoder_name, fits_owners, lower_options, mark_notes, mark_owners, write_directory,
 };
 use super::error::ExecuteError;
 use super::supplies::Supplies;
@@ -165,6 +165,11 @@ impl<'a> Faces<'a> {
                 diff_id,
                 source,
             }
+        })?;
+        let tree = self.tree(diff_id)?;
+        mark_notes(draft.fs(), tree.entries()).map_err(|source| ExecuteError::MountFiles {
+            path: draft.fs().to_owned(),
+            source,
         })?;
         if self.store.layer(&diff_id).dir.is_none() {
             return Ok(self.store.keep_dir(&diff_id, draft)?);

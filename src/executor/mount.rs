@@ -139,7 +139,13 @@ impl Mounts {
         };
         let sharing = match sharing {
             // Where it cannot be mounted it is moved into the root of one command.
-            Sharing::Shared if executor.driver() == RootDriver::Directory => store::Sharing::Locked,
+            Sharing::Shared if executor.driver() == RootDriver::Directory => {
+                executor.notice_once(
+                    "shared caches are used by one RUN after another here, not by several at once"
+                        .to_owned(),
+                );
+                store::Sharing::Locked
+            }
             Sharing::Shared => store::Sharing::Shared,
             Sharing::Private => store::Sharing::Private,
             Sharing::Locked => store::Sharing::Locked,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Executor;
 use super::chain::{Cell, Chain, Lost};
+use super::contents::mark_notes;
 use super::error::ExecuteError;
 use super::mount::Mounts;
 use super::sandbox::{self, Exit, Notice, RootDriver, SandboxNetwork, SandboxSpec};
@@ -65,10 +66,13 @@ impl Executor<'_> {
         drop(mounts);
         let options = FreezeOptions {
             epoch: step.epoch,
-            recorded: None,
             maker,
         };
         let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
+        mark_notes(draft.fs(), frozen.entries()).map_err(|source| ExecuteError::MountFiles {
+            path: draft.fs().to_owned(),
+            source,
+        })?;
         Ok(Made::Frozen(Box::new(FrozenRun { frozen, draft })))
     }
 
@@ -84,7 +88,7 @@ impl Executor<'_> {
         let mounts = Mounts::lay_out(self, run)?;
         let mut root = self.root(base)?;
         let before = root.take_listing()?;
-        before.settle();
+        before.settle(&root.draft().work()?);
         let spec = self.spec(run, &mounts, Vec::new(), root.draft())?;
         self.run_command(run, &spec, activity)?;
         for root in mounts.into_roots() {

@@ -130,10 +130,16 @@ pub fn adopt(number: i32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Moves `kept` to standard input, closes every descriptor above standard error, and ends the
-/// process with what `then` returns. `then` must not use any other descriptor that was open.
-pub fn only_standard_descriptors(kept: impl AsFd, then: impl FnOnce(OwnedFd) -> i32) -> ! {
-    if redirect(kept, 0).is_err() {
+/// Moves `kept` to standard input and `other` to standard output, closes every descriptor above
+/// standard error, and ends the process with what `then` returns of the two. `then` must not use any
+/// other descriptor that was open.
+pub fn only_standard_descriptors(
+    kept: impl AsFd,
+    other: Option<&OwnedFd>,
+    then: impl FnOnce(OwnedFd, Option<OwnedFd>) -> i32,
+) -> ! {
+    let moved = redirect(kept, 0).and_then(|()| other.map_or(Ok(()), |other| redirect(other, 1)));
+    if moved.is_err() {
         exit_now(1)
     }
     // SAFETY: descriptors above 2 may have owners in this process, but none of them is used or
@@ -141,5 +147,7 @@ pub fn only_standard_descriptors(kept: impl AsFd, then: impl FnOnce(OwnedFd) -> 
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     // SAFETY: 0 was just made a duplicate of `kept`, and std never closes it.
     let kept = unsafe { OwnedFd::from_raw_fd(0) };
-    exit_now(if closed < 0 { 1 } else { then(kept) })
+    // SAFETY: the same for 1, which is only taken if something was moved there.
+    let other = other.map(|_| unsafe { OwnedFd::from_raw_fd(1) });
+    exit_now(if closed < 0 { 1 } else { then(kept, other) })
 }

@@ -1,4 +1,4 @@
-//! The state of a file as the kernel writes it for stat(2) and statx(2), with another owner.
+//! The state of a file as the kernel writes it for stat(2) and statx(2), with another owner, or as a device.
 
 #![expect(
     unsafe_code,
@@ -8,20 +8,33 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// The bytes of a `struct stat` of an open file, owned by `owner`. (The C libraries have the
+/// What is told of a file instead of what the kernel knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Its owner and group.
+    pub owner: (u32, u32),
+    /// Its type (bits of the mode) and its device number, if it is to be a device.
+    pub device: Option<(u32, u32, u32)>,
+}
+
+/// The bytes of a `struct stat` of an open file with what is told of it. (The C libraries have the
 /// kernel's layout on the 64-bit processors that this program runs on.)
-pub fn stat(file: impl AsFd, owner: (u32, u32)) -> io::Result<Vec<u8>> {
+pub fn stat(file: impl AsFd, told: Told) -> io::Result<Vec<u8>> {
     // SAFETY: all-zero bytes are a valid stat: it is integers only.
     let mut status: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open and `status` is a stat to be written.
     let code = unsafe { libc::fstat(file.as_fd().as_raw_fd(), &raw mut status) };
     super::process::check(i64::from(code))?;
-    (status.st_uid, status.st_gid) = owner;
+    (status.st_uid, status.st_gid) = told.owner;
+    if let Some((kind, major, minor)) = told.device {
+        status.st_mode = (status.st_mode & !libc::S_IFMT) | kind;
+        status.st_rdev = libc::makedev(major, minor);
+    }
     Ok(bytes_of(&status))
 }
 
-/// The bytes of a `struct statx` of an open file, owned by `owner`; `mask` is the caller's.
-pub fn statx(file: impl AsFd, mask: u32, owner: (u32, u32)) -> io::Result<Vec<u8>> {
+/// The bytes of a `struct statx` of an open file with what is told of it; `mask` is the caller's.
+pub fn statx(file: impl AsFd, mask: u32, told: Told) -> io::Result<Vec<u8>> {
     // SAFETY: all-zero bytes are a valid statx: it is integers only.
     let mut status: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open, the path is an empty literal, `status` is to be written.
@@ -35,7 +48,13 @@ pub fn statx(file: impl AsFd, mask: u32, owner: (u32, u32)) -> io::Result<Vec<u8
         )
     };
     super::process::check(i64::from(code))?;
-    (status.stx_uid, status.stx_gid) = owner;
+    (status.stx_uid, status.stx_gid) = told.owner;
+    if let Some((kind, major, minor)) = told.device {
+        // The type has 16 bits here and fits.
+        let kind = u16::try_from(kind).unwrap_or(0);
+        status.stx_mode = (status.stx_mode & 0o7777) | kind;
+        (status.stx_rdev_major, status.stx_rdev_minor) = (major, minor);
+    }
     Ok(bytes_of(&status))
 }
 

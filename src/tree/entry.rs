@@ -179,17 +179,3 @@ pub fn is_image_xattr(name: &[u8]) -> bool {
             && name.len() > b"user.".len()
             && !bookkeeping.iter().any(|prefix| name.starts_with(prefix))
 }
-
-/// The attribute in which a file has its owner where it cannot belong to it: with a single id.
-pub const OWNER_NOTE: &str = "user.builder.owner";
-
-/// What [`OWNER_NOTE`] says of a user and a group.
-pub fn owner_note((uid, gid): (u32, u32)) -> Vec<u8> {
-    format!("{uid}:{gid}").into_bytes()
-}
-
-/// The user and the group that an [`OWNER_NOTE`] says.
-pub fn owner_of_note(note: &[u8]) -> Option<(u32, u32)> {
-    let (uid, gid) = std::str::from_utf8(note).ok()?.split_once(':')?;
-    Some((uid.parse().ok()?, gid.parse().ok()?))
-}

@@ -18,6 +18,7 @@ mod codec;
 mod entry;
 mod error;
 mod index;
+mod note;
 mod path;
 mod resolve;
 mod select;
@@ -31,11 +32,13 @@ mod walk;
 mod windows;
 
 pub use codec::TREE_FORMAT;
-pub use entry::{
-    Content, Entry, Kind, OWNER_NOTE, Unread, is_image_xattr, owner_note, owner_of_note,
-};
+pub use entry::{Content, Entry, Kind, Unread, is_image_xattr};
 pub use error::{DecodeError, OwnerError, ResolveError};
 pub use index::{KEPT_BYTES_MAX, Tree, is_kept};
+pub use note::{
+    DEVICE_NOTE, Device, LAYER_NOTES, LayerNotes, OWNER_NOTE, SPECIAL_OWNER_NOTE, owner_note,
+    owner_of_note, special_owner_note, special_owner_of_note,
+};
 pub use path::TreePath;
 pub use resolve::{Follow, Missing};
 pub use select::{Selected, selection_digest};

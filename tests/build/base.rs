@@ -87,6 +87,11 @@ pub(crate) fn debian() -> &'static Path {
         if !place.join("index.json").exists() {
             let draft = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             make_debian(draft.path());
+            // Ordinary users build on it, too.
+            tool(
+                "chmod",
+                &["-R", "a+rX", draft.path().join("layout").to_str().unwrap()],
+            );
             drop(std::fs::remove_dir_all(&place));
             std::fs::rename(draft.path().join("layout"), &place).unwrap();
         }

@@ -1,6 +1,7 @@
 //! The isolation ladder: the same builds give the same image on every rung.
 
 use std::fs;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -9,7 +10,7 @@ use crate::common::{Container, Project, Run, User};
 
 /// Where a build runs.
 #[derive(Clone, Debug)]
-enum Place {
+pub(crate) enum Place {
     Root,
     UserRange(User),
     UserSingle(User),
@@ -19,7 +20,7 @@ enum Place {
 
 impl Place {
     /// All places that this machine offers; why others are missing is printed.
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut places = Vec::new();
         if User::is_root() {
             places.extend([Self::Root, Self::Chroot]);
@@ -40,13 +41,16 @@ impl Place {
         }
     }
 
-    /// Whether a command may make any device node: in a user namespace the kernel refuses.
-    fn makes_devices(&self) -> bool {
-        matches!(self, Self::Root | Self::Chroot | Self::Container(_))
+    /// A project of whoever builds here.
+    pub(crate) fn owning(&self, project: Project) -> Project {
+        match self {
+            Self::UserRange(user) | Self::UserSingle(user) => project.owned_by(user.clone()),
+            Self::Root | Self::Chroot | Self::Container(_) => project,
+        }
     }
 
     /// A build here.
-    fn build(&self, project: &Project) -> Run {
+    pub(crate) fn build(&self, project: &Project) -> Run {
         let run = project.build();
         match self {
             Self::Root | Self::UserRange(_) | Self::UserSingle(_) => run,
@@ -70,9 +74,7 @@ fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
             .file("data", "of the context\n")
             .file("directory/one", "1")
             .file("directory/two", "2");
-        if let Place::UserRange(user) | Place::UserSingle(user) = place {
-            project = project.owned_by(user.clone());
-        }
+        project = place.owning(project);
         fs::write(project.path("secret"), "hush").unwrap();
         let secret = format!("id=s,src={}", project.path("secret").display());
         let built = place.build(&project).words(["--secret", &secret]).success();
@@ -102,15 +104,50 @@ fn owners_modes_and_special_files_are_the_same_on_every_rung() {
 }
 
 #[test]
-fn devices_are_the_same_wherever_commands_can_make_them() {
+fn owners_of_links_and_fifos_are_the_same_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN ln -s a /l && chown -h 7:8 /l && mkfifo /p && chown 9:10 /p && ln /p /p2 && ln -s nowhere /dangling && mkfifo /q
+        RUN chown -h 11 /dangling && mv /l /moved && ln /moved /m2 && mkdir /d && chown 9:10 /q && mv /q /d && chown :12 /d/q
+        RUN stat -c %u:%g /moved /m2 /p2 /dangling > /seen && test $(stat -c %u:%g /d/q) = 9:12
+        RUN rm /d/q && mkfifo /d/q && stat -c %u:%g:%F /d/q /moved >> /seen && ln -s x /x && chown -h 1:1 /x && chown -h 0:0 /x
+        RUN chown -R 20:21 /d && chown -h 0:0 /dangling && cp -a /moved /copied && stat -c %u:%g /d/q /copied >> /seen
+        ",
+    );
+}
+
+#[test]
+fn devices_are_the_same_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox AS made
+        RUN mknod /null c 1 3 && mknod /disk b 8 1 && mkfifo /p && chown 5:6 /p /disk && mkdir /d && cd /d && mknod -m 620 tty c 5 0
+        RUN ln -s a /l && chown -h 7:8 /l && chmod 600 /null && rm /p && mknod /p c 5 1 && mv /d /e && ln /e/tty /tty2
+        RUN test -e /null && mv /disk /e/disk && ! mknod /null c 1 3 && ! mknod /no/such c 1 3 && touch -d @7 /null
+        RUN mknod /gone c 1 5 && rm /gone && umask 077 && mknod /private b 259 70000
+        USER user
+        RUN echo 1 > /tmp/mine && mkdir /tmp/d && ln -s x /tmp/d/l
+        RUN echo 2 >> /tmp/mine && mv /tmp/d /tmp/e && stat -c %u:%g /tmp/mine /tmp/e/l > /tmp/e/seen
+        RUN ! mknod /tmp/user c 1 3 && touch /tmp/own && ! chown 0 /tmp/own && chown $(id -u):$(id -g) /tmp/own
+        FROM busybox
+        COPY --from=made /e /from
+        COPY --from=made /private /
+        RUN chown 3:3 /private && chmod 640 /from/tty && mv /from/disk /disk && rm /bin/vi
+        ",
+    );
+}
+
+#[test]
+fn devices_are_told_wherever_owners_are_told() {
     let mut places = Place::all();
-    places.retain(Place::makes_devices);
+    places.retain(|place| !matches!(place, Place::UserRange(_)));
     same_at(
         &places,
         r"
         FROM busybox
-        RUN mknod /null c 1 3 && mknod /disk b 8 1 && mkfifo /p && chown 5:6 /p /disk
-        RUN ln -s a /l && chown -h 7:8 /l && chmod 600 /null && rm /p && mknod /p c 5 1
+        RUN mknod /null c 1 3 && mknod -m 600 /disk b 259 70000 && chown 1:2 /disk && test -c /null -a -b /disk
+        RUN stat -c '%F %t %T %u %g %a' /null /disk > /seen && chown 0:0 /disk && stat -c '%F %u %a' /disk >> /seen
         ",
     );
 }
@@ -182,6 +219,53 @@ fn mounts_are_the_same_on_every_rung() {
         RUN cat /etc/hosts /etc/resolv.conf > /dev/null; uname -n > /name; test ! -e /etc/secret; ls /home
         ",
     );
+}
+
+#[test]
+fn a_command_without_network_is_the_same_on_every_rung() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    same_everywhere(&format!(
+        "
+        FROM busybox
+        RUN --network=none ! nc -w 2 127.0.0.1 {port} </dev/null
+        RUN --network=none syslogd -n -O /tmp/log & \\
+            for i in $(seq 100); do test -S /dev/log && break; sleep 0.1; done; logger said; \\
+            for i in $(seq 100); do grep -q said /tmp/log && break; sleep 0.1; done; grep -q said /tmp/log && rm /tmp/log
+        "
+    ));
+    listener.set_nonblocking(true).unwrap();
+    assert!(
+        listener.accept().is_err(),
+        "a command without network came out"
+    );
+}
+
+#[test]
+fn what_a_rung_cannot_do_is_said() {
+    let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
+        return;
+    };
+    let project = project.file("data", "of the context\n").dockerfile(
+        "
+        FROM busybox
+        RUN --network=none true
+        RUN --mount=type=tmpfs,target=/t,size=1m true
+        RUN --mount=type=cache,target=/c,id=k echo first > /c/file
+        RUN --mount=source=data,target=/in/data true
+        RUN --mount=type=cache,target=/c,id=k,ro echo second > /c/file || true
+        RUN --mount=type=cache,target=/c,id=k test $(cat /c/file) = first
+        ",
+    );
+    let built = project.build().flag("--isolation=chroot").success();
+    for text in [
+        "without namespaces there is no loopback",
+        "the size of tmpfs mounts is not limited",
+        "shared caches are used by one RUN after another",
+        "read-only mounts of RUN are copies",
+    ] {
+        built.says(text);
+    }
 }
 
 #[test]

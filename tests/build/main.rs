@@ -25,6 +25,7 @@ mod examples;
 mod image;
 mod kills;
 mod ladder;
+mod ladder_debian;
 mod language;
 mod network;
 mod onbuild;

@@ -22,7 +22,7 @@ use super::error::{Errno, SandboxError};
 use super::files::{self, Access};
 use super::message::{self, Job, Report};
 use super::places::{self, Places};
-use super::spec::{Exit, Notice, SandboxNetwork, SandboxSpec};
+use super::spec::{Exit, Notice, SandboxMount, SandboxNetwork, SandboxSpec};
 use super::supervisor::{self, Supervisor};
 use super::user::Identity;
 use super::{command, limits, listener, procfs, rootfs, seccomp, user};
@@ -35,7 +35,6 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
 
     // All that stems from the command comes back to this process, and nothing can look into it.
     guard()?;
-    refuse(spec)?;
     super::outer::join_cgroups(&job.cgroups)?;
 
     // What the command sees besides its image.
@@ -43,6 +42,9 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     let identity = user::resolve(&root, &spec.user)?;
     let mut places = Places::new(root.as_fd(), rootfs::open_directory(&spec.work)?);
     let proc = furnish(job, &mut places)?;
+    for notice in shortcomings(spec) {
+        message::send(control, &Report::Notice(notice))?;
+    }
 
     // The command, and who answers its calls.
     let (ours, theirs) = UnixStream::pair().map_err(|error| SandboxError::Control {
@@ -59,6 +61,10 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
         Fork::Parent(process) => process,
     };
     drop(theirs);
+    // Nothing is forked any more: threads may begin.
+    for forward in places.take_forwards() {
+        forward.start();
+    }
     let supervisor = listener::receive(&ours).map(|(listener, fenced)| Supervisor {
         listener,
         root: &root,
@@ -99,14 +105,23 @@ fn guard() -> Result<(), SandboxError> {
     guard().map_err(|source| SandboxError::Guard { source })
 }
 
-/// Refuses what would be a broken promise here.
-fn refuse(spec: &SandboxSpec) -> Result<(), SandboxError> {
-    if spec.network == SandboxNetwork::None {
-        return Err(SandboxError::NeedsNamespaces {
-            what: "a command without network".to_owned(),
-        });
-    }
-    Ok(())
+/// What is asked for and cannot be had here.
+fn shortcomings(spec: &SandboxSpec) -> Vec<Notice> {
+    let is_network_off = spec.network == SandboxNetwork::None;
+    let is_read_only = |mount: &SandboxMount| match mount {
+        SandboxMount::Bind(bind) => bind.readonly,
+        SandboxMount::Overlay { writable, .. } => !writable,
+        SandboxMount::Tmpfs { .. } | SandboxMount::Secret { .. } => false,
+    };
+    let is_limited =
+        |mount: &SandboxMount| matches!(mount, SandboxMount::Tmpfs { size: Some(_), .. });
+    let table = [
+        (is_network_off, Notice::NoLoopback),
+        (spec.mounts.iter().any(is_read_only), Notice::WritableCopies),
+        (spec.mounts.iter().any(is_limited), Notice::NoSizeLimit),
+    ];
+    let present = table.into_iter().filter(|(is_present, _)| *is_present);
+    present.map(|(_, notice)| notice).collect()
 }
 
 /// /dev, /sys, /proc, the generated files and the step's own mounts; the directory for /proc.
@@ -188,6 +203,9 @@ fn confine(
             false
         }
     };
+    if spec.network == SandboxNetwork::None {
+        sys::seccomp::install(&seccomp::offline_filter()).map_err(filter_error)?;
+    }
     command::filter(spec)?;
     match supervise::install_with_listener(&seccomp::asking_filter()) {
         Ok(listener) => listener::send(listener_to, &listener, fenced),

@@ -268,12 +268,6 @@ pub enum SandboxError {
         #[source]
         source: Errno,
     },
-    /// Something cannot be had without namespaces.
-    #[error("{what} is not possible on this rung of isolation (chroot)")]
-    NeedsNamespaces {
-        /// What.
-        what: String,
-    },
     /// What the command is to see at a path could not be put there or taken away again.
     #[error("failed to exchange `{target}` for the command")]
     Exchange {

@@ -10,12 +10,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::error::SandboxError;
 use super::message::{self, Report};
+use super::notes::{Notes, Noting};
 use super::protect::{self, Cover, ProcView};
 use super::spec::{Exit, Notice, SandboxSpec};
 use super::user::Identity;
-use super::{command, listener, owners, rootfs, seccomp};
+use super::{command, listener, rootfs, seccomp};
 use crate::sys;
 use crate::sys::process::{Fork, exit_now, fork, only_standard_descriptors};
+use crate::tree::LayerNotes;
 
 /// What PID 1 gets from the process that made the namespaces.
 #[derive(Debug)]
@@ -31,35 +33,53 @@ pub(super) struct Init<'a> {
     /// Where /proc goes.
     pub(super) proc_point: OwnedFd,
     pub(super) cover: Cover,
+    /// The notes that files of the layers below have.
+    pub(super) notes_below: LayerNotes,
 }
+
+/// How often orphans are reaped while calls are answered.
+const STRAYS_WAIT_MS: u16 = 1000;
 
 /// Runs until the command ends. When this process ends, the kernel kills all that is left in the
 /// process namespace: daemons of the command never outlive it.
 pub(super) fn run(mut init: Init<'_>) -> ! {
     let control = init.control;
-    let (command, listener) = match begin(&mut init) {
+    let begun = match begin(&mut init) {
         Ok(begun) => begun,
         Err(error) => {
             let _ = message::send(control, &Report::Failed(error));
             exit_now(1)
         }
     };
-    if let Some(listener) = listener {
-        let identity = (init.identity.uid, init.identity.gid);
-        let exit = supervise(command, &listener, identity);
-        exit_now(i32::from(
-            message::send(control, &Report::Exited(exit)).is_err(),
-        ))
-    }
+    let Begun {
+        command,
+        listener,
+        view,
+    } = begun;
+    let identity = init.identity.clone();
+    let notes_below = init.notes_below;
     // Descriptors of the host's directories end here: the command can count ours, if not use them.
-    only_standard_descriptors(control, |control| {
-        let exit = reap(command);
+    only_standard_descriptors(control, listener.as_ref(), |control, listener| {
+        let exit = match listener {
+            Some(listener) => {
+                supervise(command, &Notes::new(listener, identity, view, notes_below))
+            }
+            None => reap(command),
+        };
         i32::from(message::send(&UnixStream::from(control), &Report::Exited(exit)).is_err())
     })
 }
 
-fn begin(init: &mut Init<'_>) -> Result<(Pid, Option<OwnedFd>), SandboxError> {
-    let has_single_id = rootfs::has_single_id();
+/// A command that was started.
+struct Begun {
+    command: Pid,
+    /// Where its calls come from that are answered here.
+    listener: Option<OwnedFd>,
+    view: ProcView,
+}
+
+fn begin(init: &mut Init<'_>) -> Result<Begun, SandboxError> {
+    let noting = Noting::here(init.notes_below);
     let (ours, theirs) = UnixStream::pair().map_err(|error| SandboxError::Control {
         source: error.into(),
     })?;
@@ -82,13 +102,7 @@ fn begin(init: &mut Init<'_>) -> Result<(Pid, Option<OwnedFd>), SandboxError> {
     })? {
         Fork::Child => {
             let (spec, identity) = (init.spec, init.identity);
-            let mut confine = || {
-                command::filter(spec)?;
-                if has_single_id {
-                    note_owners(&theirs, identity)?;
-                }
-                Ok(())
-            };
+            let mut confine = || confine(spec, identity, noting, &theirs);
             let prepared = command::prepare(spec, init.identity, init.control, &mut confine);
             if init.trial && prepared.is_ok() {
                 exit_now(0)
@@ -99,20 +113,46 @@ fn begin(init: &mut Init<'_>) -> Result<(Pid, Option<OwnedFd>), SandboxError> {
         }
         Fork::Parent(command) => {
             drop(theirs);
-            let listener = has_single_id.then(|| listener::receive(&ours)).flatten();
-            Ok((command, listener.map(|(listener, _)| listener)))
+            let asks = noting != Noting::Nothing;
+            let listener = asks.then(|| listener::receive(&ours)).flatten();
+            Ok(Begun {
+                command,
+                listener: listener.map(|(listener, _)| listener),
+                view,
+            })
         }
     }
 }
 
-/// Has this process's changes of owners noted by PID 1.
-fn note_owners(listener_to: &UnixStream, identity: &Identity) -> Result<(), SandboxError> {
-    let filter = seccomp::single_id_filter((identity.uid, identity.gid) == (0, 0));
-    let listener = sys::supervise::install_with_listener(&filter);
-    let listener = listener.map_err(|error| SandboxError::Filter {
-        source: error.into(),
-    })?;
-    listener::send(listener_to, &listener, true)
+/// Installs the filters; where something is noted, PID 1 gets the listener.
+fn confine(
+    spec: &SandboxSpec,
+    identity: &Identity,
+    noting: Noting,
+    listener_to: &UnixStream,
+) -> Result<(), SandboxError> {
+    let asking = match noting {
+        Noting::Nothing => return command::filter(spec),
+        Noting::Devices if spec.insecure => seccomp::devices_filter(),
+        Noting::Devices => seccomp::default_filter_with_devices(),
+        Noting::ToldDevices => {
+            command::filter(spec)?;
+            seccomp::told_devices_filter()
+        }
+        Noting::Owners => {
+            command::filter(spec)?;
+            seccomp::single_id_filter((identity.uid, identity.gid) == (0, 0))
+        }
+    };
+    match sys::supervise::install_with_listener(&asking) {
+        Ok(listener) => listener::send(listener_to, &listener, true),
+        // Where the builder itself is supervised, nobody can answer: devices are refused.
+        Err(_) if noting == Noting::Devices => command::filter(spec),
+        Err(_) if noting == Noting::ToldDevices => Ok(()),
+        Err(error) => Err(SandboxError::Filter {
+            source: error.into(),
+        }),
+    }
 }
 
 fn guard(init: &Init<'_>) -> Result<(), SandboxError> {
@@ -130,24 +170,26 @@ fn guard(init: &Init<'_>) -> Result<(), SandboxError> {
 }
 
 /// Answers calls and waits for every child until the command itself ends.
-fn supervise(command: Pid, listener: &OwnedFd, identity: (u32, u32)) -> Exit {
+fn supervise(command: Pid, notes: &Notes) -> Exit {
     let Ok(pidfd) = rustix::process::pidfd_open(command, PidfdFlags::empty()) else {
         return reap(command);
     };
     loop {
         let mut fds = [
             PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(notes.listener(), PollFlags::POLLIN),
         ];
-        let polled = nix::poll::poll(&mut fds, PollTimeout::NONE);
+        let polled = nix::poll::poll(&mut fds, STRAYS_WAIT_MS);
         if !matches!(polled, Ok(_) | Err(nix::errno::Errno::EINTR)) {
             return reap(command);
         }
         let events = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
         if events(&fds[1]).contains(PollFlags::POLLIN) && events(&fds[0]).is_empty() {
-            owners::serve(listener.as_fd(), identity);
+            notes.serve();
         } else if !events(&fds[0]).is_empty() || !events(&fds[1]).is_empty() {
             return reap(command);
+        } else if let Some(exit) = reap_some(command, WaitOptions::NOHANG) {
+            return exit;
         }
     }
 }
@@ -155,18 +197,28 @@ fn supervise(command: Pid, listener: &OwnedFd, identity: (u32, u32)) -> Exit {
 /// Waits for every child, adopted ones too, until the command itself ends.
 fn reap(command: Pid) -> Exit {
     loop {
-        match rustix::process::wait(WaitOptions::empty()) {
+        if let Some(exit) = reap_some(command, WaitOptions::empty()) {
+            return exit;
+        }
+    }
+}
+
+/// Waits for children as told; how the command ended, if it is among them.
+fn reap_some(command: Pid, how: WaitOptions) -> Option<Exit> {
+    loop {
+        match rustix::process::wait(how) {
             Ok(Some((pid, status))) if pid == command => {
                 let code = status.exit_status().map(|code| u8::try_from(code & 0xff));
                 return match (code, status.terminating_signal()) {
-                    (Some(code), _) => Exit::Code(code.unwrap_or(u8::MAX)),
-                    (None, Some(signal)) => Exit::Signal(signal),
+                    (Some(code), _) => Some(Exit::Code(code.unwrap_or(u8::MAX))),
+                    (None, Some(signal)) => Some(Exit::Signal(signal)),
                     (None, None) => continue, // stopped or continued
                 };
             }
-            Ok(_) | Err(Errno::INTR) => (),
+            Ok(None) => return None,
+            Ok(Some(_)) | Err(Errno::INTR) => (),
             // No child at all: the command is gone, and how it ended is not known.
-            Err(_) => return Exit::Signal(libc::SIGKILL),
+            Err(_) => return Some(Exit::Signal(libc::SIGKILL)),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::message::{self, Job, Report};
 use super::protect::{self, Cover};
 use super::rootfs::{self, Stack};
 use super::spec::{RootDriver, SandboxNetwork, SandboxSpec};
-use super::{chroot, devices, limits, mounting, mounts, user};
+use super::{chroot, devices, limits, mounting, mounts, notes, user};
 use crate::sys::{self, process::Fork};
 
 /// The out-of-memory score of a sandbox: when memory is short, a step dies before the builder.
@@ -88,6 +88,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     // The root: layers, attached over the upper directory in this namespace only.
     let upper = rootfs::open_directory(&spec.upper)?;
     let work = rootfs::open_directory(&spec.work)?;
+    let notes_below = notes::below(spec);
     let root = rootfs::mount(&Stack {
         lowers,
         writable: Some((&upper, &work)),
@@ -121,6 +122,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
                 root: &root,
                 proc_point,
                 cover,
+                notes_below,
             })
         }
         Fork::Parent(process) => {

@@ -16,11 +16,16 @@ use super::copying;
 use super::devices::{DEVICES, LINKS};
 use super::error::SandboxError;
 use super::files::Access;
+use super::forward::Forward;
 use super::inside::{Located, MountPoints, PointKind, times_of};
+use super::kept::Kept;
 use super::mounts::check_target;
 use super::rootfs::open_directory;
 use super::spec::{Bind, SandboxMount};
 use crate::rooted::{read_directory, remove_all_at};
+
+/// What names begin with of things that stay for the next command in the same root.
+const KEPT: &str = "kept-";
 
 /// An exchange that has to be undone.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(super) struct Places<'root> {
     /// Where things are prepared.
     work: OwnedFd,
     exchanges: Vec<Exchange>,
+    /// Sockets that lead out, once the command was started.
+    forwards: Vec<Forward>,
     prepared: u32,
 }
 
@@ -49,19 +56,28 @@ impl<'root> Places<'root> {
             points: MountPoints::new(root),
             work,
             exchanges: Vec::new(),
+            forwards: Vec::new(),
             prepared: 0,
         }
     }
 
-    /// Puts an empty directory at a path that stays in the layer if the image lacks it; `fill`
-    /// fills it. Gives the directory.
+    /// Puts a directory at a path that stays in the layer if the image lacks it; `fill` fills it,
+    /// unless the one of the command before is as it was made. Gives the directory.
     pub(super) fn keep_directory(
         &mut self,
         target: &str,
         fill: impl FnOnce(BorrowedFd<'_>) -> Result<(), SandboxError>,
     ) -> Result<OwnedFd, SandboxError> {
-        let (name, directory) = self.make_directory(target, 0o755)?;
-        fill(directory.as_fd())?;
+        let name = OsString::from(format!("{KEPT}{}", target.trim_start_matches('/')));
+        let mut kept = Kept::new(self.work.as_fd(), &name);
+        let directory = if let Some(directory) = kept.directory() {
+            directory
+        } else {
+            let directory = self.make_directory(target, name.clone(), 0o755)?;
+            fill(directory.as_fd())?;
+            kept.remember(&directory);
+            directory
+        };
         let at = self.points.locate_or_keep(target);
         let at = at.map_err(|errno| point_error(target, errno))?;
         self.exchange(target, at, None, name)?;
@@ -128,6 +144,11 @@ impl<'root> Places<'root> {
         Ok(())
     }
 
+    /// The sockets that lead out; connections to them wait until they are started.
+    pub(super) fn take_forwards(&mut self) -> Vec<Forward> {
+        std::mem::take(&mut self.forwards)
+    }
+
     /// Undoes all exchanges, the last first, and removes what was made. No process may be left
     /// that works in the root.
     pub(super) fn clean_up(mut self) -> Result<(), SandboxError> {
@@ -140,6 +161,9 @@ impl<'root> Places<'root> {
             .map_err(|errno| clean_up(errno.into()))?;
         let work = reopen(&self.work).map_err(|errno| clean_up(errno.into()))?;
         for entry in read_directory(work.as_fd()).map_err(|error| clean_up(error.into()))? {
+            if entry.name.to_bytes().starts_with(KEPT.as_bytes()) {
+                continue;
+            }
             remove_all_at(work.as_fd(), &entry.name).map_err(|error| clean_up(error.into()))?;
         }
         Ok(())
@@ -151,11 +175,11 @@ impl<'root> Places<'root> {
     }
 
     fn make_directory(
-        &mut self,
+        &self,
         target: &str,
+        name: OsString,
         mode: u32,
-    ) -> Result<(OsString, OwnedFd), SandboxError> {
-        let name = self.name();
+    ) -> Result<OwnedFd, SandboxError> {
         let make = || -> Result<OwnedFd, Errno> {
             rustix::fs::mkdirat(&self.work, &name, Mode::RWXU)?;
             rustix::fs::chmodat(
@@ -167,17 +191,15 @@ impl<'root> Places<'root> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::openat(&self.work, &name, flags, Mode::empty())
         };
-        match make() {
-            Ok(directory) => Ok((name, directory)),
-            Err(errno) => Err(SandboxError::WriteFile {
-                name: target.to_owned(),
-                source: errno.into(),
-            }),
-        }
+        make().map_err(|errno| SandboxError::WriteFile {
+            name: target.to_owned(),
+            source: errno.into(),
+        })
     }
 
     fn directory(&mut self, target: &str, mode: u32) -> Result<(), SandboxError> {
-        let (name, _) = self.make_directory(target, mode)?;
+        let name = self.name();
+        self.make_directory(target, name.clone(), mode)?;
         self.put(target, PointKind::Directory, None, name)
     }
 
@@ -188,12 +210,11 @@ impl<'root> Places<'root> {
             source: source.into(),
         };
         let status = rustix::fs::stat(&bind.host).map_err(open_error)?;
-        if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
-            return Err(SandboxError::NeedsNamespaces {
-                what: format!("a mount of a socket on `{}`", bind.target),
-            });
+        if FileType::from_raw_mode(status.st_mode) == FileType::Socket {
+            return self.socket(bind);
         }
-        if !bind.source.trim_matches('/').is_empty() {
+        // What is written to a copy is lost, as it must be where nothing may be written.
+        if bind.readonly || !bind.source.trim_matches('/').is_empty() {
             return self.copied(&bind.target, &open_directory(&bind.host)?, &bind.source);
         }
         let (Some(parent), Some(name)) = (bind.host.parent(), bind.host.file_name()) else {
@@ -206,6 +227,18 @@ impl<'root> Places<'root> {
             Some(home),
             name.to_owned(),
         )
+    }
+
+    /// A socket of our own, from which connections are passed on.
+    fn socket(&mut self, bind: &Bind) -> Result<(), SandboxError> {
+        let name = self.name();
+        let made = Forward::new(self.work.as_fd(), &name, bind.host.clone());
+        self.forwards
+            .push(made.map_err(|error| SandboxError::WriteFile {
+                name: bind.target.clone(),
+                source: error.into(),
+            })?);
+        self.put(&bind.target, PointKind::File, None, name)
     }
 
     /// A copy of what `source` names inside of `tree`: what the command writes to it is lost.

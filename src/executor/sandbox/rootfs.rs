@@ -166,7 +166,7 @@ pub fn in_user_namespace() -> bool {
 }
 
 /// Tells whether this process's user namespace has one user id: then no file can belong to another,
-/// and owners are noted (see `owners`).
+/// and owners are noted (see `notes`).
 pub fn has_single_id() -> bool {
     let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else {
         return false;

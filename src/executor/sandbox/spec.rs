@@ -267,6 +267,19 @@ pub enum Notice {
         /// Why.
         why: String,
     },
+    /// A command without network has no loopback either.
+    #[error(
+        "RUN --network=none can make no socket but local ones here: without namespaces there is no loopback of its own"
+    )]
+    NoLoopback,
+    /// A read-only mount is a copy.
+    #[error(
+        "read-only mounts of RUN are copies here, and can be written: what is written is thrown away"
+    )]
+    WritableCopies,
+    /// A limit of a mount that is an ordinary directory.
+    #[error("the size of tmpfs mounts is not limited here: they are directories of the store")]
+    NoSizeLimit,
     /// /proc shows the processes of the host.
     #[error("/proc shows processes outside of the sandbox: a private one was refused")]
     SharedProc,

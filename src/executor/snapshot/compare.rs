@@ -10,7 +10,10 @@ use rustix::fs::{Mode, OFlags, Statx};
 
 use super::level::type_of;
 use crate::sys::xattr;
-use crate::tree::{OWNER_NOTE, is_image_xattr, owner_of_note};
+use crate::tree::{
+    DEVICE_NOTE, Device, OWNER_NOTE, SPECIAL_OWNER_NOTE, is_image_xattr, owner_of_note,
+    special_owner_of_note,
+};
 
 /// The attributes of a name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) struct Extended {
     pub(super) opaque: bool,
     /// The owner, where it is noted because there is only one id.
     pub(super) owner: Option<(u32, u32)>,
+    /// The device that an empty file stands for, where none could be made.
+    pub(super) device: Option<Device>,
     /// Whether the driver brought it up from a lower layer.
     pub(super) copied_up: bool,
     /// A mark of the driver that cannot be handled.
@@ -41,18 +46,25 @@ pub(super) fn extended(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Ext
         };
         extended.foreign = extended.foreign.or(mark);
         extended.copied_up |= overlay == Some(b"origin");
-        let is_note = key == OWNER_NOTE.as_bytes();
-        if overlay != Some(b"opaque") && !is_note && !is_image_xattr(&key) {
+        let is_owner = key == OWNER_NOTE.to_bytes();
+        let is_device = key == DEVICE_NOTE.to_bytes();
+        if overlay != Some(b"opaque") && !is_owner && !is_device && !is_image_xattr(&key) {
             continue;
         }
         let c_key = CString::new(key.as_slice())?;
         let Some(value) = xattr::get_at(directory, name, &c_key)? else {
             continue;
         };
-        if is_note {
+        if is_owner {
             extended.owner = owner_of_note(&value);
+        } else if is_device {
+            extended.device = Device::of_note(&value);
         } else if overlay.is_some() {
             extended.opaque = value == b"y";
+        } else if key == SPECIAL_OWNER_NOTE.to_bytes()
+            && let Some(owner) = special_owner_of_note(&value)
+        {
+            extended.owner = Some(owner);
         } else if key == b"security.capability" {
             extended.image.insert(key, capability(value));
         } else {
@@ -84,6 +96,7 @@ pub(super) fn equal(one: &Side<'_>, other: &Side<'_>) -> io::Result<bool> {
         (
             (state.stx_mode, side.owner, side.mtime),
             is_device.then_some(device),
+            side.device,
         )
     };
     let has_content = type_of(&one.state).is_file() || type_of(&one.state).is_symlink();
@@ -109,6 +122,8 @@ pub(super) struct Side<'a> {
     pub(super) state: Statx,
     /// Its owner in a layer.
     pub(super) owner: (u32, u32),
+    /// The device that it stands for.
+    pub(super) device: Option<Device>,
     /// Its time in a layer.
     pub(super) mtime: i64,
     /// Its attributes in a layer.

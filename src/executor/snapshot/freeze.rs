@@ -10,53 +10,28 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, Timespec, Timestamps, UTIME_OMIT};
 
 use super::SnapshotError;
-use super::compare::{self, Side};
+use super::compare::{self, Extended, Side};
 use super::level::{Lowers, is_whiteout, state_of, type_of};
 use super::parallel::{self, Perform};
 use crate::clock::Epoch;
 use crate::layer::{Contents, Encoding, LayerError, Written, write_layer};
 use crate::rooted::{Links, Root, read_directory};
-use crate::tree::{Entry, Kind, TreePath, Unread};
+use crate::sys::xattr;
+use crate::tree::{
+    Device, Entry, Kind, OWNER_NOTE, SPECIAL_OWNER_NOTE, TreePath, Unread, owner_note,
+    special_owner_note,
+};
 
 /// Names of one directory that are done in one go.
 const CHUNK: usize = 512;
 
 /// How to freeze.
-#[derive(Clone, Copy)]
-pub struct FreezeOptions<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct FreezeOptions {
     /// Later times become this one, on disk too.
     pub epoch: Epoch,
-    /// What files should be that could not be made so: on the rung with a single id.
-    pub recorded: Option<&'a dyn Recorded>,
     /// Who made what the command made, where everything belongs to one id; `None` elsewhere.
     pub maker: Option<(u32, u32)>,
-}
-
-impl std::fmt::Debug for FreezeOptions<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = formatter.debug_struct("FreezeOptions");
-        text.field("epoch", &self.epoch);
-        text.field("recorded", &self.recorded.is_some()).finish()
-    }
-}
-
-/// Attributes that were asked for and recorded instead of set.
-pub trait Recorded: Sync {
-    /// What was recorded for an inode of the upper directory.
-    fn of(&self, device: (u32, u32), inode: u64) -> Option<Attributes>;
-}
-
-/// Recorded attributes; what is `None` is as on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// Owner and group.
-    pub owner: Option<(u32, u32)>,
-    /// Permission bits.
-    pub mode: Option<u32>,
-    /// The device that a placeholder file stands for.
-    pub device: Option<Kind<Unread>>,
-    /// Extended attributes that could not be set.
-    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// The changes of a step, listed but not read. The directory must not change any more; to be the
@@ -78,7 +53,7 @@ pub struct Frozen {
 pub fn freeze(
     upper: &Path,
     lowers: &[PathBuf],
-    options: &FreezeOptions<'_>,
+    options: &FreezeOptions,
 ) -> Result<Frozen, SnapshotError> {
     let open = |path: &Path| {
         Root::open(path).map_err(|source| SnapshotError::Open {
@@ -232,7 +207,7 @@ impl Here {
 struct Walk<'a> {
     root: &'a Root,
     lowers: &'a [Root],
-    options: &'a FreezeOptions<'a>,
+    options: &'a FreezeOptions,
 }
 
 impl Perform<Job, Found> for Walk<'_> {
@@ -353,17 +328,16 @@ impl Walk<'_> {
             };
             jobs.push(job);
         }
-        let made_by = self.options.maker.filter(|_| !extended.copied_up);
-        let on_disk = (state.stx_uid, state.stx_gid);
-        let owner = extended.owner.or(made_by).unwrap_or(on_disk);
+        let owner = self.owner((directory, name), &state, &extended);
+        let owner = owner.map_err(failed)?;
         let (unchanged, mtime) = self.judge(
             (directory, name, &path),
-            (&state, owner),
+            (&state, owner, extended.device),
             below.as_ref(),
             &extended.image,
         )?;
         let entry = Entry {
-            kind: kind_of(directory, name, &state).map_err(failed)?,
+            kind: kind_of((directory, name), &state, extended.device).map_err(failed)?,
             path,
             mode: u32::from(state.stx_mode) & 0o7777,
             uid: owner.0,
@@ -371,15 +345,40 @@ impl Walk<'_> {
             mtime,
             xattrs: extended.image,
         };
-        found.push(self.recorded(entry, unchanged, &state));
+        let has_names = state.stx_nlink > 1 && !type_of(&state).is_dir();
+        let inode = (state.stx_dev_major, state.stx_dev_minor, state.stx_ino);
+        found.push(Found {
+            entry,
+            unchanged,
+            inode: has_names.then_some(inode),
+        });
         Ok(())
+    }
+
+    /// Whose something is in the layer.
+    fn owner(
+        &self,
+        (directory, name): (BorrowedFd<'_>, &CStr),
+        state: &Statx,
+        extended: &Extended,
+    ) -> io::Result<(u32, u32)> {
+        let made_by = self.options.maker.filter(|_| !extended.copied_up);
+        match (extended.owner, made_by) {
+            (Some(noted), _) => Ok(noted),
+            (None, Some(maker)) => {
+                // The next command changes it without making it.
+                note_owner((directory, name), state, maker)?;
+                Ok(maker)
+            }
+            (None, None) => Ok((state.stx_uid, state.stx_gid)),
+        }
     }
 
     /// Whether what is here is what is below, and its time, clamped on disk too.
     fn judge(
         &self,
         (directory, name, path): (BorrowedFd<'_>, &CStr, &TreePath),
-        (state, owner): (&Statx, (u32, u32)),
+        (state, owner, device): (&Statx, (u32, u32), Option<Device>),
         below: Option<&(Statx, BorrowedFd<'_>)>,
         image: &BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<(bool, i64), SnapshotError> {
@@ -396,6 +395,7 @@ impl Walk<'_> {
             name,
             state: *state,
             owner,
+            device,
             mtime: if is_time_kept {
                 time
             } else {
@@ -413,22 +413,19 @@ impl Walk<'_> {
         }
         Ok((unchanged, clamped()?))
     }
+}
 
-    /// What was found, with what was recorded of it.
-    fn recorded(&self, mut entry: Entry<Unread>, mut unchanged: bool, state: &Statx) -> Found {
-        let device = (state.stx_dev_major, state.stx_dev_minor);
-        if let Some(recorded) = self.options.recorded
-            && let Some(attributes) = recorded.of(device, state.stx_ino)
-        {
-            unchanged = false;
-            attributes.apply(&mut entry);
-        }
-        let has_names = state.stx_nlink > 1 && !type_of(state).is_dir();
-        Found {
-            entry,
-            unchanged,
-            inode: has_names.then_some((device.0, device.1, state.stx_ino)),
-        }
+/// Notes an owner of what a command made.
+fn note_owner(
+    (directory, name): (BorrowedFd<'_>, &CStr),
+    state: &Statx,
+    owner: (u32, u32),
+) -> io::Result<()> {
+    if type_of(state).is_file() || type_of(state).is_dir() {
+        xattr::set_at(directory, name, OWNER_NOTE, &owner_note(owner))
+    } else {
+        let note = special_owner_note(owner);
+        xattr::set_at(directory, name, SPECIAL_OWNER_NOTE, &note)
     }
 }
 
@@ -470,19 +467,6 @@ pub(super) fn clamp(
     Ok(seconds)
 }
 
-impl Attributes {
-    fn apply(self, entry: &mut Entry<Unread>) {
-        if let Some((uid, gid)) = self.owner {
-            (entry.uid, entry.gid) = (uid, gid);
-        }
-        entry.mode = self.mode.unwrap_or(entry.mode);
-        if let Some(kind) = self.device {
-            entry.kind = kind;
-        }
-        entry.xattrs.extend(self.xattrs);
-    }
-}
-
 /// Whether the layers below show the same under a name.
 fn is_same(side: &Side<'_>, state: Statx, lower: BorrowedFd<'_>) -> io::Result<bool> {
     let attributes = compare::extended(lower, side.name)?;
@@ -491,6 +475,7 @@ fn is_same(side: &Side<'_>, state: Statx, lower: BorrowedFd<'_>) -> io::Result<b
         name: side.name,
         state,
         owner: attributes.owner.unwrap_or((state.stx_uid, state.stx_gid)),
+        device: attributes.device,
         mtime: state.stx_mtime.tv_sec,
         image: &attributes.image,
     };
@@ -505,11 +490,15 @@ pub(super) fn deleted(path: TreePath) -> Found {
     }
 }
 
+/// What a name is in a layer; `device` is what it stands for.
 pub(super) fn kind_of(
-    directory: BorrowedFd<'_>,
-    name: &CStr,
+    (directory, name): (BorrowedFd<'_>, &CStr),
     state: &Statx,
+    device: Option<Device>,
 ) -> io::Result<Kind<Unread>> {
+    if let Some(device) = device.filter(|_| type_of(state).is_file()) {
+        return Ok(device.kind());
+    }
     let (major, minor) = (state.stx_rdev_major, state.stx_rdev_minor);
     Ok(match type_of(state) {
         // What is hidden is said path by path.

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FileType, OFlags, Statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::SnapshotError;
@@ -58,17 +58,22 @@ pub struct Listing {
 
 impl Listing {
     /// Waits until a change made from now on shows in a change time: less than a tick of the
-    /// kernel's clock after the last change, it might not.
-    pub fn settle(&self) {
+    /// kernel's clock after the last change, it might not. Kernels since 6.13 give a finer time to
+    /// whatever changes after somebody looked at it, on most file systems; whether they do is tried
+    /// on a file of `scratch`, a directory of the same file system.
+    pub fn settle(&self, scratch: &Path) {
         let stamps = self.directories.values().flatten();
         let Some(newest) = stamps.map(|(_, stamp)| stamp.changed).max() else {
             return;
         };
+        let mut fine_times = None;
         loop {
-            let now = clock_gettime(ClockId::RealtimeCoarse);
-            let now = (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0));
+            let now = tick();
             // A time far in the future is a clock that was set back: nothing to wait for.
             if now > newest || newest.0 > now.0 + 1 {
+                return;
+            }
+            if *fine_times.get_or_insert_with(|| has_fine_times(scratch).unwrap_or(false)) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -80,6 +85,24 @@ impl Listing {
         let found = names.binary_search_by(|(known, _)| known.as_c_str().cmp(name));
         found.ok().map(|position| names[position].1)
     }
+}
+
+/// The time that the kernel gives to what changes now, unless it has a finer one.
+fn tick() -> (i64, u32) {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// Whether a change after a look gets a time of its own, between two ticks of the clock. If the
+/// clock ticks meanwhile, that cannot be told, and the answer is no.
+fn has_fine_times(scratch: &Path) -> io::Result<bool> {
+    let file = tempfile::tempfile_in(scratch)?;
+    let before = tick();
+    let look = || rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
+    look()?;
+    rustix::fs::fchmod(&file, Mode::RUSR)?;
+    let changed = Stamp::of(&look()?).changed;
+    Ok(tick() == before && changed > before)
 }
 
 /// Lists a tree. Costs one system call a name, on all processors.
@@ -218,8 +241,8 @@ impl Since<'_> {
             }
             return Ok(now);
         }
-        let xattrs = compare::extended(directory, name).map_err(failed)?.image;
-        let kind = kind_of(directory, name, state).map_err(failed)?;
+        let extended = compare::extended(directory, name).map_err(failed)?;
+        let kind = kind_of((directory, name), state, extended.device).map_err(failed)?;
         let is_time_kept = state.stx_mtime.tv_nsec == 0
             && below.is_some_and(|node| node.entry.mtime == state.stx_mtime.tv_sec);
         let mut entry = Entry {
@@ -229,7 +252,7 @@ impl Since<'_> {
             uid: state.stx_uid,
             gid: state.stx_gid,
             mtime: state.stx_mtime.tv_sec,
-            xattrs,
+            xattrs: extended.image,
         };
         if !is_time_kept {
             entry.mtime = entry.mtime.min(self.epoch.0);

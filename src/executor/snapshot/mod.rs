@@ -26,5 +26,5 @@ mod parallel;
 mod tests;
 
 pub use error::SnapshotError;
-pub use freeze::{Attributes, FreezeOptions, Frozen, Recorded, freeze};
+pub use freeze::{FreezeOptions, Frozen, freeze};
 pub use listing::{Listing, changes, survey};

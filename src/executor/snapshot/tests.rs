@@ -12,7 +12,10 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use super::*;
 use crate::clock::Epoch;
 use crate::layer::{ApplyOptions, Limits, OverlayXattr, Ownership, apply, index};
-use crate::tree::{Entry, Kind, TreePath, View};
+use crate::tree::{
+    DEVICE_NOTE, Device, Entry, Kind, OWNER_NOTE, SPECIAL_OWNER_NOTE, TreePath, View,
+    special_owner_note,
+};
 
 const EPOCH: Epoch = Epoch(1_000_000_000);
 
@@ -100,7 +103,6 @@ impl Stack {
         let upper = self.path(&format!("upper{}", self.layers.len()));
         let options = FreezeOptions {
             epoch: EPOCH,
-            recorded: None,
             maker: None,
         };
         let frozen = freeze(&upper, &self.lowers(), &options).unwrap();
@@ -247,7 +249,6 @@ fn names_reserved_for_deletions_are_refused() {
     write(&upper.join("d/.wh.x"), "");
     let options = FreezeOptions {
         epoch: EPOCH,
-        recorded: None,
         maker: None,
     };
     let error = freeze(&upper, &[], &options).unwrap_err();
@@ -256,31 +257,42 @@ fn names_reserved_for_deletions_are_refused() {
 }
 
 #[test]
-fn recorded_attributes_win() {
-    struct Always(u64);
-    impl Recorded for Always {
-        fn of(&self, _device: (u32, u32), inode: u64) -> Option<Attributes> {
-            (inode == self.0).then(|| Attributes {
-                owner: Some((7, 8)),
-                mode: Some(0o4755),
-                device: Some(Kind::CharDevice { major: 1, minor: 3 }),
-                xattrs: BTreeMap::new(),
-            })
-        }
-    }
+fn notes_say_what_a_file_is_in_the_layer() {
     let stack = Stack::new();
     let upper = stack.path("upper0");
+    let set = |name: &str, key: &std::ffi::CStr, value: &[u8]| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(upper.join(name), key, value, flags)
+    };
     write(&upper.join("null"), "");
-    let inode = upper.join("null").metadata().unwrap().ino();
+    symlink("x", upper.join("link")).unwrap();
+    let note = Device {
+        is_block: false,
+        major: 1,
+        minor: 3,
+    };
+    if set("null", DEVICE_NOTE, &note.note()).is_err() {
+        return;
+    }
+    set("null", OWNER_NOTE, b"7:8").unwrap();
+    if rustix::process::geteuid().is_root() {
+        let owner = special_owner_note((9, 10));
+        set("link", SPECIAL_OWNER_NOTE, &owner).unwrap();
+    }
     let options = FreezeOptions {
         epoch: EPOCH,
-        recorded: Some(&Always(inode)),
         maker: None,
     };
     let frozen = freeze(&upper, &[], &options).unwrap();
-    let entry = &frozen.entries()[0];
-    assert_eq!((entry.uid, entry.gid, entry.mode), (7, 8, 0o4755));
-    assert_eq!(entry.kind, Kind::CharDevice { major: 1, minor: 3 });
+    let [link, null] = frozen.entries() else {
+        panic!("{frozen:?}");
+    };
+    assert_eq!((null.uid, null.gid), (7, 8));
+    assert_eq!(null.kind, Kind::CharDevice { major: 1, minor: 3 });
+    assert!(null.xattrs.is_empty() && link.xattrs.is_empty());
+    if rustix::process::geteuid().is_root() {
+        assert_eq!((link.uid, link.gid), (9, 10));
+    }
 }
 
 #[test]
@@ -480,7 +492,7 @@ fn two_listings_of_a_root_tell_what_a_step_changed() {
     let (frozen, before) = all.unwrap();
     let written = frozen.write(None, std::io::sink()).unwrap();
     let below = View::merge(&[Arc::new(written.tree)]);
-    before.settle();
+    before.settle(&std::env::temp_dir());
 
     let time = std::fs::metadata(path("same")).unwrap().modified().unwrap();
     std::fs::write(path("same"), "old").unwrap();
@@ -515,7 +527,23 @@ fn two_listings_of_a_root_tell_what_a_step_changed() {
         ]
     );
     // The listing after a step is the one before the next.
-    after.settle();
+    after.settle(&std::env::temp_dir());
     let (frozen, _) = changes(directory.path(), &after, &below, epoch).unwrap();
     assert_eq!(frozen.entries(), []);
+}
+
+#[test]
+fn a_change_right_after_a_listing_shows() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("f");
+    write(&file, "000");
+    let mut listing = survey(directory.path()).unwrap();
+    for number in 1..=100 {
+        listing.settle(&std::env::temp_dir());
+        // Same inode, same size, same modification time.
+        write(&file, &format!("{number:03}"));
+        let (frozen, after) = changes(directory.path(), &listing, &View::new(), Epoch(5)).unwrap();
+        assert_eq!(kinds(&frozen), ["/f file 3"], "{number}");
+        listing = after;
+    }
 }

@@ -13,7 +13,10 @@ use rustix::io::Errno;
 use super::{LayerError, Ownership, create_error};
 use crate::clock::Epoch;
 use crate::sys::xattr;
-use crate::tree::{Entry, Kind, TreePath, Unread};
+use crate::tree::{
+    DEVICE_NOTE, Device, Entry, Kind, OWNER_NOTE, SPECIAL_OWNER_NOTE, TreePath, Unread, owner_note,
+    special_owner_note,
+};
 
 /// The largest device numbers that the kernel has.
 const MAJOR_MAX: u32 = 0xfff;
@@ -122,8 +125,8 @@ fn describe(fd: BorrowedFd<'_>, entry: &Entry<Unread>, policy: Policy) -> Result
         tolerate(set.map_err(io::Error::from), &key, policy, path)?;
     }
     if policy.ownership == Ownership::Noted && (entry.uid, entry.gid) != (0, 0) {
-        let note = crate::tree::owner_note((entry.uid, entry.gid));
-        let set = rustix::fs::fsetxattr(fd, crate::tree::OWNER_NOTE, &note, XattrFlags::empty());
+        let note = owner_note((entry.uid, entry.gid));
+        let set = rustix::fs::fsetxattr(fd, OWNER_NOTE, &note, XattrFlags::empty());
         set.map_err(failed("the owner", path))?;
     }
     rustix::fs::futimens(fd, &policy.times(entry)).map_err(failed("the time", path))
@@ -196,8 +199,35 @@ pub(super) fn make_special(
         let set = xattr::set_at(parent, name, &key, value);
         tolerate(set, &key, policy, path)?;
     }
+    if policy.ownership == Ownership::Noted {
+        note_special_owner((parent, name), entry)?;
+    }
     rustix::fs::utimensat(parent, name, &policy.times(entry), nofollow)
         .map_err(failed("the time", path))
+}
+
+/// Notes the owner of a link, a FIFO or what stands for a device.
+fn note_special_owner(
+    (parent, name): (BorrowedFd<'_>, &CStr),
+    entry: &Entry<Unread>,
+) -> Result<(), LayerError> {
+    let owner = (entry.uid, entry.gid);
+    let is_device = Device::of(&entry.kind).is_some();
+    // What stands for a device has its owner noted whoever that is: who looks for one note first
+    // finds that there is another.
+    let set = match (is_device, owner) {
+        (true, _) => xattr::set_at(parent, name, OWNER_NOTE, &owner_note(owner)),
+        (false, (0, 0)) => Ok(()),
+        (false, _) => {
+            let note = special_owner_note(owner);
+            xattr::set_at(parent, name, SPECIAL_OWNER_NOTE, &note)
+        }
+    };
+    set.map_err(|source| LayerError::Attribute {
+        what: "the owner",
+        path: entry.path.clone(),
+        source,
+    })
 }
 
 /// Makes a device, or an empty file in its place where the kernel refuses.
@@ -225,7 +255,19 @@ fn device(
             other => return Ok(other),
         }
     }
-    create_file(parent, name, entry).map(|_| Ok(()))
+    let stand_in = create_file(parent, name, entry)?;
+    if matches!(policy.ownership, Ownership::Real | Ownership::Noted)
+        && let Some(device) = Device::of(&entry.kind)
+    {
+        // What copies it into another layer finds there what it is.
+        let (key, flags) = (DEVICE_NOTE, XattrFlags::empty());
+        let set = rustix::fs::fsetxattr(&stand_in, key, &device.note(), flags);
+        match set {
+            Ok(()) | Err(Errno::OPNOTSUPP) => (),
+            Err(error) => return Err(failed("the device", &entry.path)(error)),
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// `chmod` without following links: new kernels have a call for it.

@@ -50,8 +50,8 @@ pub enum Ownership {
     Real,
     /// Only one id is there: they are in the tree alone. Files stay readable to ourselves.
     Recorded,
-    /// Only one id is there: owners other than root are noted in [`crate::tree::OWNER_NOTE`] of
-    /// files and directories.
+    /// Only one id is there: owners other than root, and devices, are noted ([`crate::tree::Device`],
+    /// [`crate::tree::OWNER_NOTE`], [`crate::tree::SPECIAL_OWNER_NOTE`]).
     Noted,
     /// Everything belongs to whoever runs this: plain output.
     Current,

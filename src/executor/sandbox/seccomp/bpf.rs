@@ -9,6 +9,7 @@ const JUMP: u16 = 0x05;
 const IF_EQUAL: u16 = 0x15;
 const IF_AT_LEAST: u16 = 0x35;
 const IF_ANY_BIT: u16 = 0x45;
+const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
 
 const ACTION_ALLOW: u32 = 0x7fff_0000;
@@ -21,6 +22,12 @@ const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ABI: u32 = 4;
 const OFFSET_FIRST_LOW: u32 = 16;
 const OFFSET_FIRST_HIGH: u32 = 20;
+const ARGUMENT: u32 = 8;
+
+/// The type in a mode, and the two types that are devices.
+const TYPE: u32 = 0o17_0000;
+const CHARACTER_DEVICE: u32 = 0o2_0000;
+const BLOCK_DEVICE: u32 = 0o6_0000;
 
 /// `CLONE_NEWNS|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWCGROUP`.
 const NAMESPACES: u32 = 0x7e02_0000;
@@ -31,6 +38,10 @@ const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, u32::MAX];
 /// Socket families that are refused although lower or equal to the newest allowed one (45, MCTP):
 /// gone from the kernel, or AF_ALG (38) and AF_VSOCK (40), which reach too far.
 const REFUSED_FAMILIES: [u32; 10] = [12, 19, 20, 23, 25, 34, 37, 38, 40, 46];
+
+/// `AF_UNIX`, and the error (`EAFNOSUPPORT`) of a family that the kernel does not have.
+const LOCAL_FAMILY: u32 = 1;
+const NO_SUCH_FAMILY: u16 = 97;
 
 const fn plain(code: u16, operand: u32) -> Instruction {
     jump(code, operand, 0, 0)
@@ -91,6 +102,21 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         Verdict::Allow => vec![plain(RETURN, ACTION_ALLOW)],
         Verdict::Errno(number) => vec![errno(number)],
         Verdict::Ask => vec![plain(RETURN, ACTION_ASK)],
+        Verdict::AskDevice(argument) => vec![
+            plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT * argument),
+            plain(AND, TYPE),
+            jump(IF_EQUAL, CHARACTER_DEVICE, 2, 0),
+            jump(IF_EQUAL, BLOCK_DEVICE, 1, 0),
+            plain(RETURN, ACTION_ALLOW),
+            plain(RETURN, ACTION_ASK),
+        ],
+        // The kernel takes the family from the lower half alone.
+        Verdict::LocalSocket => vec![
+            plain(LOAD, OFFSET_FIRST_LOW),
+            jump(IF_EQUAL, LOCAL_FAMILY, 0, 1),
+            plain(RETURN, ACTION_ALLOW),
+            errno(NO_SUCH_FAMILY),
+        ],
         Verdict::Clone => vec![
             plain(LOAD, OFFSET_FIRST_LOW),
             jump(IF_ANY_BIT, NAMESPACES, 1, 0),

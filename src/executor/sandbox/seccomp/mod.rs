@@ -31,8 +31,12 @@ enum Verdict {
     Personality,
     /// It runs for the socket families that containers use.
     Socket,
+    /// It runs for sockets of this machine's programs; others are a family that is not there.
+    LocalSocket,
     /// The supervisor is asked.
     Ask,
+    /// The supervisor is asked if this argument is the mode of a device node.
+    AskDevice(u32),
 }
 
 /// The operation is not permitted.
@@ -85,7 +89,65 @@ const ABIS: [Abi; 2] = [
 
 /// Compiles the filter for this processor; takes some microseconds.
 pub(super) fn default_filter() -> Vec<Instruction> {
-    bpf::switch(&ABIS.map(|abi| (abi.audit, ranges(abi.column))))
+    let abis = ABIS.map(|abi| (abi.audit, ranges(known(abi.column))));
+    bpf::switch(&abis)
+}
+
+/// The same, with a supervisor that is asked for device nodes.
+pub(super) fn default_filter_with_devices() -> Vec<Instruction> {
+    let [native, compat] = ABIS;
+    let mut calls = known(native.column);
+    calls.extend(Making::HERE.verdicts());
+    let native = (native.audit, ranges(calls));
+    bpf::switch(&[native, (compat.audit, ranges(known(compat.column)))])
+}
+
+/// The filter that asks a supervisor for device nodes, and refuses nothing.
+pub(super) fn devices_filter() -> Vec<Instruction> {
+    let native = all_but(Making::HERE.verdicts());
+    let compat = vec![(0, Verdict::Allow)];
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
+/// The same, which also asks for the state of files: some of them stand for devices.
+pub(super) fn told_devices_filter() -> Vec<Instruction> {
+    let mut known: BTreeMap<u32, Verdict> = Making::HERE.verdicts().collect();
+    known.extend(Owning::HERE.telling().map(|number| (number, Verdict::Ask)));
+    known.remove(&NONE);
+    let native = all_but(known.into_iter());
+    let compat = vec![(0, Verdict::Allow)];
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
+/// The numbers of calls that make nodes, in the native ABI; [`NONE`] if it lacks them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Making {
+    pub(super) mknod: u32,
+    pub(super) mknodat: u32,
+}
+
+impl Making {
+    /// The numbers of this processor.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const HERE: Self = Self {
+        mknod: 133,
+        mknodat: 259,
+    };
+    /// The numbers of this processor.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) const HERE: Self = Self {
+        mknod: NONE,
+        mknodat: 33,
+    };
+
+    /// Their verdicts; the mode is the second argument, or the third.
+    fn verdicts(self) -> impl Iterator<Item = (u32, Verdict)> {
+        let calls = [
+            (self.mknod, Verdict::AskDevice(1)),
+            (self.mknodat, Verdict::AskDevice(2)),
+        ];
+        calls.into_iter().filter(|(number, _)| *number != NONE)
+    }
 }
 
 /// The numbers of calls that a supervisor is asked about, in the native ABI; [`NONE`] if it lacks
@@ -135,6 +197,7 @@ pub(super) struct Owning {
     pub(super) lstat: u32,
     pub(super) newfstatat: u32,
     pub(super) statx: u32,
+    pub(super) chroot: u32,
     /// getuid, geteuid
     pub(super) users: [u32; 2],
     /// getgid, getegid
@@ -156,6 +219,7 @@ impl Owning {
         lstat: 6,
         newfstatat: 262,
         statx: 332,
+        chroot: 161,
         users: [102, 107],
         groups: [104, 108],
         all: [118, 120],
@@ -172,22 +236,24 @@ impl Owning {
         lstat: NONE,
         newfstatat: 79,
         statx: 291,
+        chroot: 51,
         users: [174, 175],
         groups: [176, 177],
         all: [148, 150],
     };
 
-    fn files(self) -> [u32; 9] {
+    fn changing(self) -> [u32; 4] {
+        [self.chown, self.fchown, self.lchown, self.fchownat]
+    }
+
+    fn telling(self) -> [u32; 6] {
         [
-            self.chown,
-            self.fchown,
-            self.lchown,
-            self.fchownat,
             self.stat,
             self.fstat,
             self.lstat,
             self.newfstatat,
             self.statx,
+            self.chroot,
         ]
     }
 }
@@ -199,26 +265,23 @@ const IDENTITY: [u32; 9] = [105, 106, 113, 114, 116, 117, 119, 122, 123];
 #[cfg(target_arch = "aarch64")]
 const IDENTITY: [u32; 9] = [146, 144, 145, 143, 159, 147, 149, 151, 152];
 
-/// Compiles the filter for a single id: the owners of files are asked about, changes of the
-/// process's own identity succeed without effect; that identity is asked about, too, if it is not
+/// Compiles the filter for a single id: the owners of files and device nodes are asked about, changes
+/// of the process's own identity succeed without effect; that identity is asked about, too, if it is not
 /// root's.
 pub(super) fn single_id_filter(is_root: bool) -> Vec<Instruction> {
     let here = Owning::HERE;
     let mut known: BTreeMap<u32, Verdict> = BTreeMap::new();
-    known.extend(here.files().map(|number| (number, Verdict::Ask)));
+    known.extend(here.changing().map(|number| (number, Verdict::Ask)));
+    known.extend(here.telling().map(|number| (number, Verdict::Ask)));
     if !is_root {
         for numbers in [here.users, here.groups, here.all] {
             known.extend(numbers.map(|number| (number, Verdict::Ask)));
         }
     }
     known.extend(IDENTITY.map(|number| (number, Verdict::Errno(0))));
+    known.extend(Making::HERE.verdicts());
     known.remove(&NONE);
-    let mut starts = BTreeMap::from([(0, Verdict::Allow)]);
-    for (number, verdict) in &known {
-        starts.insert(*number, *verdict);
-        starts.entry(number + 1).or_insert(Verdict::Allow);
-    }
-    let native = starts.into_iter().collect();
+    let native = all_but(known.into_iter());
     let compat = vec![(0, Verdict::Allow)];
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
@@ -242,31 +305,55 @@ pub(super) fn asking_filter() -> Vec<Instruction> {
         here.uname,
     ];
     let asked = asked.into_iter().filter(|number| *number != NONE);
-    let native = all_but(asked, Verdict::Ask);
+    let native = all_but(asked.map(|number| (number, Verdict::Ask)));
     let compat = vec![(0, Verdict::Allow)];
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
+/// `socket` and `io_uring_setup`, which makes sockets, too; then the same for the 32-bit ABI, with its
+/// call for everything about sockets, which a filter cannot look into.
+#[cfg(target_arch = "x86_64")]
+const SOCKETS: [(u32, &[u32]); 2] = [(41, &[425]), (359, &[425, 102])];
+/// `socket` and `io_uring_setup`, which makes sockets, too; then the same for the 32-bit ABI.
+#[cfg(target_arch = "aarch64")]
+const SOCKETS: [(u32, &[u32]); 2] = [(198, &[425]), (281, &[425])];
+
+/// Compiles the filter of a command without network, where it cannot have a network of its own.
+pub(super) fn offline_filter() -> Vec<Instruction> {
+    let abi = |(socket, absent): (u32, &[u32])| {
+        let mut calls = BTreeMap::from([(socket, Verdict::LocalSocket)]);
+        calls.extend(
+            absent
+                .iter()
+                .map(|number| (*number, Verdict::Errno(ENOSYS))),
+        );
+        all_but(calls.into_iter())
+    };
+    let [native, compat] = SOCKETS.map(abi);
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
 
 /// Compiles the filter that keeps a command out of processes that it could find, where there is
 /// neither a process namespace nor Landlock.
 pub(super) fn unintrusive_filter() -> Vec<Instruction> {
-    let refused = |numbers: &[u32]| all_but(numbers.iter().copied(), Verdict::Errno(EPERM));
+    let refuse = |number: &u32| (*number, Verdict::Errno(EPERM));
+    let refused = |numbers: &[u32]| all_but(numbers.iter().map(refuse));
     let [native, compat] = INTRUSIVE.map(refused);
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
 
-/// Ranges in which some numbers have a verdict and all others run.
-fn all_but(numbers: impl Iterator<Item = u32>, verdict: Verdict) -> Vec<(u32, Verdict)> {
+/// Ranges in which some numbers (sorted) have a verdict and all others run.
+fn all_but(calls: impl Iterator<Item = (u32, Verdict)>) -> Vec<(u32, Verdict)> {
     let mut starts = BTreeMap::from([(0, Verdict::Allow)]);
-    for number in numbers {
+    for (number, verdict) in calls {
         starts.insert(number, verdict);
         starts.entry(number + 1).or_insert(Verdict::Allow);
     }
     starts.into_iter().collect()
 }
 
-/// The verdict of every number of an ABI: sorted starts of ranges, the first at 0.
-fn ranges(column: usize) -> Vec<(u32, Verdict)> {
+/// The verdicts of the calls of an ABI that the profile knows.
+fn known(column: usize) -> BTreeMap<u32, Verdict> {
     let mut known = BTreeMap::new();
     for (_, numbers) in ALLOWED {
         known.insert(numbers[column], Verdict::Allow);
@@ -275,6 +362,11 @@ fn ranges(column: usize) -> Vec<(u32, Verdict)> {
         known.insert(numbers[column], *verdict);
     }
     known.remove(&NONE);
+    known
+}
+
+/// The verdict of every number of an ABI: sorted starts of ranges, the first at 0.
+fn ranges(known: BTreeMap<u32, Verdict>) -> Vec<(u32, Verdict)> {
     let newest = known
         .range(..PRIVATE)
         .next_back()

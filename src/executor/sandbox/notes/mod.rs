@@ -1,0 +1,251 @@
+//! Owners and device nodes that the kernel refuses are noted (see [`crate::tree::OWNER_NOTE`]), and
+//! told to those who ask.
+//!
+//! With a single id, `chown` succeeds and the owner is noted in an attribute of the file, from which
+//! the layer takes it; `stat` tells it. In every user namespace, a device node becomes an empty file
+//! with a note of what it stands for. A note goes wherever its file goes: through renames, other
+//! names, and overlay's copies, into the directory that is the layer.
+//!
+//! PID 1 answers. Mostly there is nothing to tell, so that is found out first, and by one call.
+
+mod caller;
+mod device;
+mod owner;
+mod place;
+
+use std::cell::Cell;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::memory;
+use super::protect::ProcView;
+use super::seccomp::{Making, Owning};
+use super::spec::{SandboxMount, SandboxSpec};
+use super::user::Identity;
+use crate::sys::status;
+use crate::sys::supervise::{self, Answer, Call};
+use crate::tree::{LAYER_NOTES, LayerNotes};
+use caller::Processes;
+use place::Place;
+
+/// What is noted in a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noting {
+    /// Nothing: the kernel does as it is told.
+    Nothing,
+    /// Device nodes.
+    Devices,
+    /// The same, where layers below have such notes: they are told, too.
+    ToldDevices,
+    /// Device nodes and owners.
+    Owners,
+}
+
+impl Noting {
+    /// What is noted where this process is, on top of layers with some notes.
+    pub(super) fn here(below: LayerNotes) -> Self {
+        if super::rootfs::has_single_id() {
+            Self::Owners
+        } else if super::rootfs::in_user_namespace() && below.devices {
+            Self::ToldDevices
+        } else if super::rootfs::in_user_namespace() {
+            Self::Devices
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
+/// The notes that files may have which a command finds.
+pub(super) fn below(spec: &SandboxSpec) -> LayerNotes {
+    let mounted = spec.mounts.iter().map(|mount| match mount {
+        SandboxMount::Overlay { lowers, .. } => of_layers(lowers),
+        // A cache: commands before this one gave files away in it.
+        SandboxMount::Bind(_) => LayerNotes {
+            owners: true,
+            devices: false,
+        },
+        SandboxMount::Tmpfs { .. } | SandboxMount::Secret { .. } => LayerNotes::default(),
+    });
+    mounted.fold(of_layers(&spec.lowers), LayerNotes::or)
+}
+
+/// The notes that files in directories of layers have.
+fn of_layers(directories: &[PathBuf]) -> LayerNotes {
+    let notes = directories.iter().map(|directory| {
+        let mut mark = [0; 8];
+        let length = rustix::fs::getxattr(directory, LAYER_NOTES, &mut mark[..]);
+        LayerNotes::of_mark(length.ok().and_then(|length| mark.get(..length)))
+    });
+    notes.fold(LayerNotes::default(), LayerNotes::or)
+}
+
+/// Who answers the calls of one command.
+#[derive(Debug)]
+pub(super) struct Notes {
+    listener: OwnedFd,
+    noting: Noting,
+    /// Who the command runs as; with a single id the kernel takes it for root all the same.
+    identity: Identity,
+    processes: Processes,
+    /// Whether there may be any note that a file could be asked for.
+    are_any: Cell<bool>,
+}
+
+impl Notes {
+    /// Answers calls that come from `listener`. `view`: whose processes /proc shows.
+    pub(super) fn new(
+        listener: OwnedFd,
+        identity: Identity,
+        view: ProcView,
+        below: LayerNotes,
+    ) -> Self {
+        Self {
+            listener,
+            noting: Noting::here(below),
+            identity,
+            processes: Processes::new(view),
+            are_any: Cell::new(below != LayerNotes::default()),
+        }
+    }
+
+    /// Where calls come from.
+    pub(super) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Answers the next call.
+    pub(super) fn serve(&self) {
+        let Ok(call) = supervise::receive(&self.listener) else {
+            return;
+        };
+        let answer = match self.reply(&call) {
+            Ok(answer) => answer,
+            Err(errno) => Answer::Errno(errno.raw_os_error()),
+        };
+        // A caller that was killed meanwhile needs no answer.
+        let _ = supervise::answer(&self.listener, &call, answer);
+    }
+
+    fn reply(&self, call: &Call) -> Result<Answer, Errno> {
+        let (owning, making) = (Owning::HERE, Making::HERE);
+        let number = u32::try_from(call.number).map_err(|_| Errno::NOSYS)?;
+        if number == making.mknod || number == making.mknodat {
+            return self.make_device(call, number);
+        }
+        let changes = [owning.chown, owning.fchown, owning.lchown, owning.fchownat];
+        if changes.contains(&number) {
+            return self.change_owner(call, number);
+        }
+        if number == owning.chroot {
+            self.processes.expect_other_roots();
+            return Ok(Answer::Continue);
+        }
+        if let Some(answer) = self.tell_identity(call, number) {
+            return answer;
+        }
+        if !self.are_any.get() {
+            return Ok(Answer::Continue);
+        }
+        // Whatever goes wrong here goes wrong in the call itself, with the right error.
+        Ok(self.tell(call, number).unwrap_or(Answer::Continue))
+    }
+
+    /// Tells a process who it is; `None` if it does not ask.
+    fn tell_identity(&self, call: &Call, number: u32) -> Option<Result<Answer, Errno>> {
+        let owning = Owning::HERE;
+        if owning.users.contains(&number) {
+            return Some(Ok(Answer::Value(self.identity.uid.into())));
+        }
+        if owning.groups.contains(&number) {
+            return Some(Ok(Answer::Value(self.identity.gid.into())));
+        }
+        let position = owning.all.iter().position(|all| *all == number)?;
+        let id = [self.identity.uid, self.identity.gid][position];
+        #[expect(
+            clippy::host_endian_bytes,
+            reason = "the memory of a process of this machine"
+        )]
+        let id = id.to_ne_bytes();
+        let written = |address: &u64| memory::write(call, *address, &id).is_some();
+        let all_written = call.args[..3].iter().all(written);
+        let done = if all_written {
+            Ok(Answer::Value(0))
+        } else {
+            Err(Errno::FAULT)
+        };
+        Some(done)
+    }
+
+    /// Tells the state of a file of which something is noted; `None` if it is what the kernel says.
+    fn tell(&self, call: &Call, number: u32) -> Option<Answer> {
+        let owning = Owning::HERE;
+        let [first, second, third, fourth, fifth, _] = call.args;
+        let (place, buffer, mask) = if number == owning.fstat {
+            (self.processes.number(call, descriptor(first)), second, None)
+        } else if number == owning.stat || number == owning.lstat {
+            let follow = number == owning.stat;
+            let place = self.processes.named(call, libc::AT_FDCWD, first, follow);
+            (place, second, None)
+        } else if number == owning.newfstatat {
+            (self.processes.at(call, first, second, fourth), third, None)
+        } else {
+            let place = self.processes.at(call, first, second, third);
+            (place, fifth, Some(low(fourth)))
+        };
+        let place = place.ok().filter(Place::may_have_notes)?;
+        let file = place.open().ok()?;
+        let told = self.told(&file)?;
+        let bytes = match mask {
+            None => status::stat(&file, told),
+            Some(mask) => status::statx(&file, mask, told),
+        };
+        let bytes = bytes.ok()?;
+        if !supervise::is_waiting(&self.listener, call) {
+            return None;
+        }
+        memory::write(call, buffer, &bytes)?;
+        Some(Answer::Value(0))
+    }
+
+    /// Goes on only if the caller still waits: else what was read of it is not its.
+    fn still_waiting(&self, call: &Call) -> Result<(), Errno> {
+        if supervise::is_waiting(&self.listener, call) {
+            Ok(())
+        } else {
+            Err(Errno::INTR)
+        }
+    }
+
+    /// What is noted of a file; `None` if nothing is.
+    fn told(&self, file: &OwnedFd) -> Option<status::Told> {
+        let owner = if self.noting == Noting::Owners {
+            owner::noted(file)?
+        } else {
+            device::noted(file)?;
+            let state = rustix::fs::fstat(file).ok()?;
+            (state.st_uid, state.st_gid)
+        };
+        let device = device::noted(file).map(|device| {
+            let kind = if device.is_block {
+                libc::S_IFBLK
+            } else {
+                libc::S_IFCHR
+            };
+            (kind, device.major, device.minor)
+        });
+        Some(status::Told { owner, device })
+    }
+}
+
+/// An argument of 32 bits.
+fn low(argument: u64) -> u32 {
+    u32::try_from(argument & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+/// An argument that is a descriptor, or `AT_FDCWD`.
+fn descriptor(argument: u64) -> i32 {
+    low(argument).cast_signed()
+}
