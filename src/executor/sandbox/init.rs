@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
@@ -36,9 +38,6 @@ pub(super) struct Init<'a> {
     /// The notes that files of the layers below have.
     pub(super) notes_below: LayerNotes,
 }
-
-/// How often orphans are reaped while calls are answered.
-const STRAYS_WAIT_MS: u16 = 1000;
 
 /// Runs until the command ends. When this process ends, the kernel kills all that is left in the
 /// process namespace: daemons of the command never outlive it.
@@ -174,24 +173,40 @@ fn supervise(command: Pid, notes: &Notes) -> Exit {
     let Ok(pidfd) = rustix::process::pidfd_open(command, PidfdFlags::empty()) else {
         return reap(command);
     };
+    let Ok(deaths) = deaths() else {
+        return reap(command);
+    };
     loop {
-        let mut fds = [
-            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(notes.listener(), PollFlags::POLLIN),
-        ];
-        let polled = nix::poll::poll(&mut fds, STRAYS_WAIT_MS);
+        // Whoever died before the first look at the signals is found here.
+        if let Some(exit) = reap_some(command, WaitOptions::NOHANG) {
+            return exit;
+        }
+        let mut fds = [pidfd.as_fd(), notes.listener(), deaths.as_fd()]
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let polled = nix::poll::poll(&mut fds, PollTimeout::NONE);
         if !matches!(polled, Ok(_) | Err(nix::errno::Errno::EINTR)) {
             return reap(command);
         }
-        let events = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
-        if events(&fds[1]).contains(PollFlags::POLLIN) && events(&fds[0]).is_empty() {
-            notes.serve();
-        } else if !events(&fds[0]).is_empty() || !events(&fds[1]).is_empty() {
+        let events = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if !events[0].is_empty() {
             return reap(command);
-        } else if let Some(exit) = reap_some(command, WaitOptions::NOHANG) {
-            return exit;
         }
+        if events[1].contains(PollFlags::POLLIN) {
+            notes.serve();
+        } else if !events[1].is_empty() {
+            return reap(command);
+        }
+        // One of them may stand for many; all are reaped above.
+        while let Ok(Some(_)) = deaths.read_signal() {}
     }
+}
+
+/// Becomes readable when a child dies. The command is there already: its own signals stay as they are.
+fn deaths() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(nix::sys::signal::SIGCHLD);
+    mask.thread_block()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
 /// Waits for every child, adopted ones too, until the command itself ends.
