@@ -437,7 +437,14 @@ fn a_group_of_control_groups_holds_the_commands() {
         })
     });
     let count = holders.count();
-    running.signal(nix::sys::signal::Signal::SIGTERM).finish();
+    let ended = running.signal(nix::sys::signal::Signal::SIGTERM).finish();
+    if ended
+        .stderr
+        .contains("is not in the group of --cgroup-parent")
+    {
+        crate::common::skip("control groups cannot be made here");
+        return;
+    }
     assert!(count > 0, "nobody sleeps below {parent}:\n{found}");
     // The groups of steps are gone; the one that was named is not ours to remove.
     for path in found.lines() {

@@ -44,7 +44,7 @@ fn base(directory: &Path) {
         "architecture": "amd64",
         "os": "windows",
         "os.version": VERSION,
-        "config": { "Cmd": ["c:\\windows\\system32\\cmd.exe"], "User": "ContainerUser" },
+        "config": { "WorkingDir": "C:\\Users", "Cmd": ["c:\\windows\\system32\\cmd.exe"], "User": "ContainerUser" },
         "history": [{ "created_by": "Apply image 10.0" }],
     });
     write_layout(directory, &tar.into_inner().unwrap(), config);
@@ -217,7 +217,7 @@ fn files_come_out_of_windows_stages_and_images() {
         FROM --platform=windows/amd64 nano AS made
         COPY app.exe C:/app/
         FROM --platform=windows/amd64 made AS again
-        COPY --from=made app/app.exe Windows/copy.exe
+        COPY --from=made app/app.exe /Windows/copy.exe
         FROM busybox
         COPY --from=again / /all/
         RUN --mount=from=again,source=Windows,target=/mnt \
@@ -242,13 +242,14 @@ fn files_come_out_of_windows_stages_and_images() {
 #[test]
 fn the_files_of_a_windows_image_are_put_out_without_its_frame() {
     let project = project().file("app.exe", "MZ app");
-    let project = project.dockerfile("FROM nano\nCOPY app.exe /app/\n");
+    let project = project.dockerfile("FROM nano\nCOPY app.exe in\\\\place.exe\n");
     let target = project.path("files");
     let build = project.build().flag("--platform=windows/amd64");
     build
         .output_to(&format!("type=local,dest={}", target.display()))
         .success();
-    assert_eq!(fs::read(target.join("app/app.exe")).unwrap(), b"MZ app");
+    let copied = target.join("Users/in/place.exe");
+    assert_eq!(fs::read(copied).unwrap(), b"MZ app");
     assert_eq!(fs::read(target.join("License.txt")).unwrap(), b"terms");
     assert!(!target.join("Files").exists() && !target.join("Hives").exists());
 }
@@ -263,6 +264,7 @@ fn an_image_for_windows_can_begin_with_nothing() {
         ["Files/", "Files/app.exe", "Hives/"]
     );
     assert_eq!(image.config["architecture"], "arm64");
+    assert_eq!(image.config["config"]["WorkingDir"], "\\");
     let (_, linux) = build(&project, &["--platform=linux/arm64"]);
     assert_eq!(names(&linux.layers[0]), ["app.exe"]);
 }

@@ -90,7 +90,6 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         "unsupported secret type \"vault\"",
     ),
     (&["--shm-size=1x"], "invalid size: '1x'"),
-    (&["--ssh==x"], "missing id"),
     (&["--step-timeout=soon"], "invalid duration 'soon'"),
     (
         &["--tag=A B"],
@@ -108,9 +107,7 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         "ulimit soft limit must be less than or equal to hard limit: 2 > 1",
     ),
     (&["--add-host=a:"], "invalid host a:"),
-    (&["--allow="], "unknown entitlement"),
     (&["--allow=device="], "unknown entitlement device="),
-    (&["--annotation="], "invalid annotation \"\""),
     (
         &["--annotation=manifest[x/y/z/q]:a=b"],
         "invalid annotation type \"manifest[x/y/z/q]\"",
@@ -172,7 +169,6 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         &["--no-cache-filter"],
         "a value is required for '--no-cache-filter",
     ),
-    (&["--output="], "invalid value for --output"),
     (
         &["--output=type=local"],
         "output type `local` needs dest=PATH",
@@ -232,7 +228,6 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
         "unexpected key 'mode' in 'mode=1'",
     ),
     (&["--shm-size=-1"], "invalid size: '-1'"),
-    (&["--ssh="], "missing id"),
     (&["--step-timeout=-5s"], "invalid duration '-5s'"),
     (&["--tag="], "invalid tag \"\""),
     (
@@ -287,6 +282,11 @@ fn what_the_words_name_must_be_there() {
     );
     refused(&["--ssh=k=/no/such", "."], "failed to open /no/such");
     refused(&["--ssh=k=/dev/null", "."], "failed to parse /dev/null");
+    refused(
+        &["--ssh==/dev/null", "."],
+        "agent config for ID: \"default\"",
+    );
+    refused(&["--ssh=", "."], "make sure SSH_AUTH_SOCK is set");
     refused(&["--authfile=/no/such", "."], "failed to stat `/no/such`");
     refused(&["--ca-file=/no/such", "."], "failed to stat `/no/such`");
     refused(
@@ -381,6 +381,22 @@ fn every_flag_is_refused_in_some_form() {
         .filter(|flag| !source.contains(&format!("\"{flag}")))
         .collect();
     assert!(missing.is_empty(), "never given wrongly: {missing:?}");
+}
+
+#[test]
+fn what_a_script_leaves_empty_is_nothing() {
+    let project = Project::new().dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    for flag in [
+        "allow",
+        "annotation",
+        "output",
+        "file",
+        "target",
+        "call",
+        "network",
+    ] {
+        project.build().flag(&format!("--{flag}=")).success();
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct BuildArgs {
     pub add_host: Vec<AddHost>,
     /// Allow extra privileged entitlement (e.g., "network.host", "security.insecure", "device")
     #[arg(long, value_name = "ENTITLEMENT", value_parser = values::entitlement)]
-    pub allow: Vec<Entitlement>,
+    pub allow: Vec<Option<Entitlement>>,
     /// Add annotation to the image
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::annotations)]
     pub annotation: Vec<AnnotationArg>,

@@ -84,7 +84,7 @@ pub fn build(
         secrets: secret::secrets(&args.secret, environment, &mut notices)?,
         ssh: secret::agents(&args.ssh, environment)?,
         run: run::options(args, &mut notices)?,
-        allow: args.allow.iter().cloned().collect(),
+        allow: args.allow.iter().flatten().cloned().collect(),
         epoch,
         proxies: docker_config::proxies(environment)?,
         environment: environment.for_git(),

@@ -20,7 +20,8 @@ pub(super) fn outputs(
     let invalid = |reason: &str| refusal("output", reason.to_owned(), Vec::new());
     let mut outputs = Vec::with_capacity(specs.len());
     let mut streams = 0;
-    for spec in specs {
+    // What a script leaves empty is nothing, as for buildx.
+    for spec in specs.iter().filter(|spec| !spec.is_empty()) {
         let output = OutputSpec::parse(spec)
             .map_err(|error| refusal("output", error.to_string(), error.hints()))?;
         if let Some(error) = output.names.iter().find_map(|name| reference(name).err()) {

@@ -25,7 +25,10 @@ pub(crate) fn empty(platform: &Platform) -> ImageConfig {
         os_version: platform.os_version.clone(),
         variant: platform.variant.clone(),
         config: ContainerConfig {
-            working_dir: "/".to_owned(),
+            working_dir: match platform.os.as_str() {
+                "windows" => "\\".to_owned(),
+                _ => "/".to_owned(),
+            },
             ..ContainerConfig::default()
         },
         ..ImageConfig::default()
@@ -51,8 +54,15 @@ pub(crate) fn inherited(image: &ImageConfig) -> ImageConfig {
         extra: image.extra.clone(),
     };
     config.config.on_build.clear();
-    if !config.config.working_dir.is_empty() && config.os != "windows" {
-        config.config.working_dir = path::join("/", &config.config.working_dir);
+    let written = &config.config.working_dir;
+    if !written.is_empty() {
+        config.config.working_dir = match config.os.as_str() {
+            "windows" => path::from_windows(written).map_or_else(
+                |_| written.clone(),
+                |path| path::to_windows(&path::join("/", &path)),
+            ),
+            _ => path::join("/", written),
+        };
     }
     add_path(&mut config);
     config

@@ -199,9 +199,6 @@ pub enum ValueError {
     /// No id.
     #[error("secret missing ID")]
     SecretId,
-    /// No id.
-    #[error("invalid ssh agent `{0}`: missing id")]
-    SshId(String),
     /// Not a host and an address.
     #[error("invalid host {0}")]
     Host(String),

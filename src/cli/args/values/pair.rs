@@ -27,6 +27,9 @@ pub fn label(text: &str) -> Result<KeyValue, ValueError> {
 
 /// `--annotation [type[platform],…:]key=value` (buildx, `ParseAnnotations`).
 pub fn annotations(text: &str) -> Result<AnnotationArg, ValueError> {
+    if text.is_empty() {
+        return Ok(AnnotationArg(Vec::new()));
+    }
     let (key, value) = text
         .split_once('=')
         .ok_or_else(|| ValueError::Annotation(text.to_owned()))?;

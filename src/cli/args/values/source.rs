@@ -32,15 +32,12 @@ pub fn secret(text: &str) -> Result<SecretArg, ValueError> {
     Ok(secret)
 }
 
-/// `--ssh default|ID[=SOCKET|KEY[,KEY…]]` (buildx, `ParseSSH`).
+/// `--ssh default|ID[=SOCKET|KEY[,KEY…]]` (buildx, `ParseSSH`); without an id it is the default.
 pub fn ssh(text: &str) -> Result<SshArg, ValueError> {
     let (id, paths) = text.split_once('=').unwrap_or((text, ""));
-    if id.is_empty() {
-        return Err(ValueError::SshId(text.to_owned()));
-    }
     let paths = paths.split(',').filter(|path| !path.is_empty());
     Ok(SshArg {
-        id: id.to_owned(),
+        id: if id.is_empty() { "default" } else { id }.to_owned(),
         paths: paths.map(str::to_owned).collect(),
     })
 }
@@ -65,9 +62,10 @@ pub fn add_host(text: &str) -> Result<AddHost, ValueError> {
     Ok(AddHost(name.to_owned(), Some(address)))
 }
 
-/// `--allow`
-pub fn entitlement(text: &str) -> Result<Entitlement, ValueError> {
-    Ok(match text {
+/// `--allow`; nothing allows nothing.
+pub fn entitlement(text: &str) -> Result<Option<Entitlement>, ValueError> {
+    Ok(Some(match text {
+        "" => return Ok(None),
         "network.host" => Entitlement::NetworkHost,
         "security.insecure" => Entitlement::SecurityInsecure,
         "device" => Entitlement::Device(None),
@@ -76,7 +74,7 @@ pub fn entitlement(text: &str) -> Result<Entitlement, ValueError> {
             Some(name) if !name.is_empty() => Entitlement::Device(Some(name.to_owned())),
             _ => return Err(ValueError::Entitlement(text.to_owned())),
         },
-    })
+    }))
 }
 
 /// `--network`
@@ -204,7 +202,7 @@ mod tests {
     fn words_come_from_lists() {
         assert_eq!(
             entitlement("device=x"),
-            Ok(Entitlement::Device(Some("x".into())))
+            Ok(Some(Entitlement::Device(Some("x".into()))))
         );
         assert!(entitlement("device=").is_err() && entitlement("all").is_err());
         assert!(network("bridge").is_err() && isolation("hyperv").is_err());
@@ -219,7 +217,10 @@ mod tests {
         );
         assert!(call("convertllb").is_err() && call("check,format=yaml").is_err());
         assert_eq!(ssh("a=/x,/y").unwrap().paths, ["/x", "/y"]);
-        assert!(ssh("=/x").is_err());
+        for text in ["", "=", "=/x"] {
+            assert_eq!(ssh(text).unwrap().id, "default");
+        }
+        assert_eq!(entitlement(""), Ok(None));
     }
 
     #[test]
