@@ -9,7 +9,7 @@ use crate::common::{Container, Project, Run, User};
 
 /// Where a build runs.
 #[derive(Clone, Debug)]
-enum Place {
+pub(crate) enum Place {
     Root,
     UserRange(User),
     UserSingle(User),
@@ -19,7 +19,7 @@ enum Place {
 
 impl Place {
     /// All places that this machine offers; why others are missing is printed.
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut places = Vec::new();
         if User::is_root() {
             places.extend([Self::Root, Self::Chroot]);
@@ -46,7 +46,7 @@ impl Place {
     }
 
     /// A build here.
-    fn build(&self, project: &Project) -> Run {
+    pub(crate) fn build(&self, project: &Project) -> Run {
         let run = project.build();
         match self {
             Self::Root | Self::UserRange(_) | Self::UserSingle(_) => run,
@@ -270,4 +270,53 @@ fn a_command_reaches_nothing_outside_of_its_directory() {
         ",
     );
     project.build().flag("--isolation=chroot").success();
+}
+
+#[test]
+fn the_doctor_names_the_remedy_of_a_container() {
+    let Some(container) = Container::docker_default() else {
+        return;
+    };
+    let doctor = |container: Container| {
+        let project = Project::new();
+        project.builder(["doctor"]).inside(&container).run()
+    };
+    let told = doctor(container.clone());
+    assert_eq!(told.code, 0, "{told}");
+    told.prints("fails  root: all namespaces, overlay")
+        .prints("works  chroot")
+        .prints("`--cap-add SYS_ADMIN --security-opt seccomp=unconfined")
+        .prints("capabilities: { add: [SYS_ADMIN] }, seccompProfile: { type: Unconfined }");
+    let cured = doctor(container.clone().unconfined());
+    assert_eq!(cured.code, 0, "{cured}");
+    cured.prints("works  root: all namespaces, overlay");
+    let hopeless = doctor(container.without_capabilities());
+    assert_eq!(hopeless.code, 3, "{hopeless}");
+    hopeless.prints("leave the container its default capabilities");
+    hopeless.prints("RUN is not possible here; builds without RUN are.");
+}
+
+#[test]
+fn the_doctor_names_the_remedy_of_a_user() {
+    if let Some(user) = User::without_subuids() {
+        let project = Project::new().owned_by(user.clone());
+        let told = project.builder(["doctor"]).run();
+        assert_eq!(told.code, 0, "{told}");
+        told.prints("fails  user namespace with subordinate ids");
+        told.prints("works  user namespace with one id");
+        let ranges = fs::read_to_string("/etc/subuid").unwrap_or_default();
+        let command = told
+            .stdout
+            .lines()
+            .find_map(|line| line.split("--add-subuids ").nth(1));
+        let start = command.and_then(|rest| rest.split('-').next()).unwrap();
+        assert!(!ranges.contains(&format!(":{start}:")), "{told}\n{ranges}");
+        assert!(told.stdout.contains(&format!(" {}\n", user.name)), "{told}");
+    }
+    if let Some(user) = User::with_subuids() {
+        let project = Project::new().owned_by(user);
+        let told = project.builder(["doctor"]).run();
+        told.prints("works  user namespace with subordinate ids");
+        told.prints("RUN uses: user namespace with subordinate ids");
+    }
 }

@@ -16,6 +16,7 @@ mod base;
 mod cache;
 mod copy;
 mod examples;
+mod hostile;
 mod image;
 mod kills;
 mod ladder;
