@@ -21,6 +21,7 @@ mod image;
 mod kills;
 mod ladder;
 mod language;
+mod limits;
 mod network;
 mod sandbox;
 mod sandbox_life;
