@@ -269,7 +269,7 @@ fn a_shared_cache_that_is_swapped_never_leads_outside() {
     let canaries = canaries.to_str().unwrap();
     let swapper = format!(
         "FROM busybox\n\
-        RUN --mount=type=cache,id=shared,target=/c mkdir -p /c/sel /c/aside; echo swapping; \
+        RUN --mount=type=cache,id=shared,target=/c mkdir -p /c/sel /c/aside; echo swa''pping; \
         while [ ! -e /c/stop ]; do \
         mv -T /c/sel /c/aside/d; ln -s {canaries} /c/sel; rm /c/sel; mv -T /c/aside/d /c/sel; \
         done\n"

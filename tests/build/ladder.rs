@@ -244,7 +244,7 @@ fn a_killed_builder_leaves_no_process_without_namespaces() {
     let project = project.dockerfile(
         "
         FROM busybox
-        RUN (setsid sleep 98762 &) ; echo started ; sleep 98762
+        RUN (setsid sleep 98762 &) ; echo st''arted ; sleep 98762
         ",
     );
     let build = project.build().flag("--isolation=chroot").start();

@@ -10,7 +10,7 @@ use crate::common::{Outcome, Project, User, skip};
 
 const HUNGRY: &str = "
     FROM busybox
-    RUN dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null && echo fed
+    RUN dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null && echo f''ed
 ";
 const CROWDED: &str = "
     FROM busybox
