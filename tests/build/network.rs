@@ -277,6 +277,35 @@ fn a_step_shares_the_network_of_the_host_if_it_may() {
 }
 
 #[test]
+fn a_command_makes_no_packets_of_its_own_on_a_link() {
+    on_a_machine(|| {
+        let project = Project::with_busybox().map(|project| {
+            project.dockerfile("FROM busybox\nRUN grep -E '^Cap(Eff|Bnd)' /proc/self/status")
+        });
+        let Some(project) = project else { return };
+        let seen = |run: Run| {
+            let built = run.flag("--no-cache").success();
+            let masks = built
+                .stderr
+                .lines()
+                .filter(|line| line.contains("Cap") && !line.contains("RUN"));
+            let masks = masks.filter_map(|line| line.split_whitespace().last());
+            masks.map(str::to_owned).collect::<Vec<_>>()
+        };
+        // Docker's, without CAP_NET_RAW: slirp4netns and pasta (2023) forward a packet to 127.0.0.1.
+        assert_eq!(seen(project.build()), ["00000000a80405fb"; 2]);
+        let dockers = seen(project.build().flag("--network=host"));
+        assert_eq!(dockers, ["00000000a80425fb"; 2]);
+        // Nor does a datagram to 127.0.0.1 that is bound to the link go there.
+        project.put(
+            "Dockerfile",
+            "FROM busybox\nRUN grep -E '^\\*[[:space:]]0000007F[[:space:]]00000000[[:space:]]0201' /proc/net/route",
+        );
+        project.build().success();
+    });
+}
+
+#[test]
 fn the_network_of_the_host_is_shared_when_asked_for() {
     on_a_machine(|| {
         let Some(built) = look(|_, run| run.flag("--network=host")) else {
