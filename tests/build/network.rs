@@ -231,7 +231,7 @@ fn a_link_that_dies_is_made_again_for_the_next_step() {
         let project = project.dockerfile(
             "
             FROM busybox
-            RUN echo st''arted; while wget -T 1 -q -O /dev/null http://10.8.8.8/; do :; done
+            RUN echo st''arted; while timeout 5 nc -w 5 10.8.8.8 80 </dev/null >/dev/null; do :; done; sleep 1
             RUN wget -q -O - http://mirror/
             ",
         );
