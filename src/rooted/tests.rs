@@ -177,7 +177,7 @@ fn a_component_that_is_swapped_never_leads_outside() {
             }
         });
         for root in &roots(&ground) {
-            for _ in 0..3000 {
+            for _ in 0..17_000 {
                 for links in [Links::None, Links::Beneath, Links::InRoot] {
                     let Ok(file) = root.open_with(b"a/b/f", links, OFlags::RDONLY) else {
                         continue;

@@ -55,8 +55,8 @@ const DOCKERFILE: &str = "
 
     FROM $BASE
     COPY . /context
-    RUN echo started; (setsid sleep 987 &) ; \
-        for i in $(seq 20); do echo $i > /f$i; done; echo wrote; sleep 0.05
+    RUN echo st''arted; (setsid sleep 987 &) ; \
+        for i in $(seq 20); do echo $i > /f$i; done; echo wr''ote; sleep 0.05
     COPY --from=other /other /
     RUN rm /f1 && echo last > /last
 ";

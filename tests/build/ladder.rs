@@ -328,7 +328,7 @@ fn a_killed_builder_leaves_no_process_without_namespaces() {
     let project = project.dockerfile(
         "
         FROM busybox
-        RUN (setsid sleep 98762 &) ; echo started ; sleep 98762
+        RUN (setsid sleep 98762 &) ; echo st''arted ; sleep 98762
         ",
     );
     let build = project.build().flag("--isolation=chroot").start();
@@ -354,4 +354,53 @@ fn a_command_reaches_nothing_outside_of_its_directory() {
         ",
     );
     project.build().flag("--isolation=chroot").success();
+}
+
+#[test]
+fn the_doctor_names_the_remedy_of_a_container() {
+    let Some(container) = Container::docker_default() else {
+        return;
+    };
+    let doctor = |container: Container| {
+        let project = Project::new();
+        project.builder(["doctor"]).inside(&container).run()
+    };
+    let told = doctor(container.clone());
+    assert_eq!(told.code, 0, "{told}");
+    told.prints("fails  root: all namespaces, overlay")
+        .prints("works  chroot")
+        .prints("`--cap-add SYS_ADMIN --security-opt seccomp=unconfined")
+        .prints("capabilities: { add: [SYS_ADMIN] }, seccompProfile: { type: Unconfined }");
+    let cured = doctor(container.clone().unconfined());
+    assert_eq!(cured.code, 0, "{cured}");
+    cured.prints("works  root: all namespaces, overlay");
+    let hopeless = doctor(container.without_capabilities());
+    assert_eq!(hopeless.code, 3, "{hopeless}");
+    hopeless.prints("leave the container its default capabilities");
+    hopeless.prints("RUN is not possible here; builds without RUN are.");
+}
+
+#[test]
+fn the_doctor_names_the_remedy_of_a_user() {
+    if let Some(user) = User::without_subuids() {
+        let project = Project::new().owned_by(user.clone());
+        let told = project.builder(["doctor"]).run();
+        assert_eq!(told.code, 0, "{told}");
+        told.prints("fails  user namespace with subordinate ids");
+        told.prints("works  user namespace with one id");
+        let ranges = fs::read_to_string("/etc/subuid").unwrap_or_default();
+        let command = told
+            .stdout
+            .lines()
+            .find_map(|line| line.split("--add-subuids ").nth(1));
+        let start = command.and_then(|rest| rest.split('-').next()).unwrap();
+        assert!(!ranges.contains(&format!(":{start}:")), "{told}\n{ranges}");
+        assert!(told.stdout.contains(&format!(" {}\n", user.name)), "{told}");
+    }
+    if let Some(user) = User::with_subuids() {
+        let project = Project::new().owned_by(user);
+        let told = project.builder(["doctor"]).run();
+        told.prints("works  user namespace with subordinate ids");
+        told.prints("RUN uses: user namespace with subordinate ids");
+    }
 }

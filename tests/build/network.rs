@@ -8,10 +8,14 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::common::{Outcome, Project, Run, User, skip};
+use crate::common::{Enclosure, Outcome, Project, Run, User, skip};
 
 const MIRROR: [u8; 4] = [10, 8, 8, 8];
 const HOST: ([u8; 4], u16) = ([127, 0, 0, 1], 4000);
@@ -102,12 +106,12 @@ fn path_with(project: &Project, tools: &[&str]) -> PathBuf {
     directory
 }
 
-/// Says what a command can see of the network.
+/// Says what a command can see of the network. (The log has the command's text too.)
 const LOOK: &str = r"
     FROM busybox
-    RUN wget -q -O - http://mirror/ || echo no mirror
-    RUN nc -z -w 2 127.0.0.1 4000 && echo loopback of the host || echo no loopback
-    RUN grep -q @of-the-host /proc/net/unix && echo socket of the host || echo no socket
+    RUN wget -q -O - http://mirror/ || echo missed ''mirror
+    RUN it=loopback; nc -w 2 127.0.0.1 4000 </dev/null && echo reached $it || echo missed $it
+    RUN it=socket; grep -q @of-the-host /proc/net/unix && echo reached $it || echo missed $it
 ";
 
 fn look(change: impl FnOnce(&Project, Run) -> Run) -> Option<Outcome> {
@@ -146,32 +150,158 @@ fn a_command_reaches_mirrors_but_nothing_of_the_host() {
                 run.env("PATH", path.to_str().unwrap())
             });
             let Some(built) = built else { return };
-            built.says("from the mirror").says("no loopback");
-            built.says("no socket").does_not_say("host's network");
+            built.says("from the mirror").says("missed loopback");
+            built.says("missed socket").does_not_say("host's network");
         }
     });
+}
+
+/// Some machines give the device to root only.
+fn give_everybody_the_device() {
+    for line in [
+        "mount -t tmpfs tmpfs /dev/net",
+        "mknod /dev/net/tun c 10 200",
+        "chmod 755 /dev/net; chmod 666 /dev/net/tun",
+    ] {
+        let done = Command::new("sh").args(["-c", line]).status().unwrap();
+        assert!(done.success(), "{line}");
+    }
 }
 
 #[test]
 fn a_command_of_a_user_reaches_mirrors_but_nothing_of_the_host() {
     on_a_machine(|| {
-        // Some machines give the device to root only.
-        for line in [
-            "mount -t tmpfs tmpfs /dev/net",
-            "mknod /dev/net/tun c 10 200",
-            "chmod 755 /dev/net; chmod 666 /dev/net/tun",
-        ] {
-            let done = Command::new("sh").args(["-c", line]).status().unwrap();
-            assert!(done.success(), "{line}");
-        }
+        give_everybody_the_device();
         for user in [User::with_subuids(), User::without_subuids()] {
             let (Some(user), Some(project)) = (user, Project::with_busybox()) else {
                 continue;
             };
             let built = look_from(project.owned_by(user), |_, run| run);
-            built.says("from the mirror").says("no loopback");
-            built.says("no socket").does_not_say("host's network");
+            built.says("from the mirror").says("missed loopback");
+            built.says("missed socket").does_not_say("host's network");
         }
+    });
+}
+
+#[test]
+fn the_link_of_a_killed_build_ends_with_it() {
+    on_a_machine(|| {
+        give_everybody_the_device();
+        for user in [None, User::with_subuids(), User::without_subuids()] {
+            let (Some(mut project), Some(enclosure)) =
+                (Project::with_busybox(), Enclosure::new().map(Arc::new))
+            else {
+                return;
+            };
+            if let Some(user) = user {
+                project = project.owned_by(user);
+            }
+            let project = project.dockerfile("FROM busybox\nRUN echo st''arted; sleep 987");
+            let running = project
+                .build()
+                .within(&enclosure)
+                .start()
+                .wait_for(" started");
+            let links = |processes: Vec<String>| {
+                let tools = ["Name:\tslirp4netns", "Name:\tpasta"];
+                let is_tool = |process: &&String| tools.iter().any(|tool| process.contains(tool));
+                processes.iter().filter(is_tool).count()
+            };
+            assert_eq!(
+                links(enclosure.processes()),
+                1,
+                "{:#?}",
+                enclosure.processes()
+            );
+            running.signal(Signal::SIGKILL).finish();
+            let left = enclosure.wait_until_empty(Duration::from_secs(1));
+            assert_eq!(left, Vec::<String>::new());
+        }
+    });
+}
+
+#[test]
+fn a_link_that_dies_is_made_again_for_the_next_step() {
+    on_a_machine(|| {
+        let (Some(project), Some(enclosure)) =
+            (Project::with_busybox(), Enclosure::new().map(Arc::new))
+        else {
+            return;
+        };
+        let project = project.dockerfile(
+            "
+            FROM busybox
+            RUN echo st''arted; while timeout 5 nc -w 5 10.8.8.8 80 </dev/null >/dev/null; do :; done; sleep 1
+            RUN wget -q -O - http://mirror/
+            ",
+        );
+        let running = project
+            .build()
+            .within(&enclosure)
+            .start()
+            .wait_for(" started");
+        let tool = enclosure.processes().into_iter().find_map(|process| {
+            let tools = ["Name:\tslirp4netns", "Name:\tpasta"];
+            let id = process.split(':').next()?.parse().ok()?;
+            tools
+                .iter()
+                .any(|tool| process.contains(tool))
+                .then_some(id)
+        });
+        kill(Pid::from_raw(tool.unwrap()), Signal::SIGKILL).unwrap();
+        let built = running.finish();
+        assert_eq!(built.code, 0, "{built}");
+        built.says("from the mirror").does_not_say("host's network");
+    });
+}
+
+#[test]
+fn a_step_shares_the_network_of_the_host_if_it_may() {
+    on_a_machine(|| {
+        let project = Project::with_busybox().map(|project| {
+            project.dockerfile(
+                "
+                FROM busybox
+                RUN --network=host it=one; nc -w 2 127.0.0.1 4000 </dev/null && echo reached $it
+                RUN it=other; nc -w 2 127.0.0.1 4000 </dev/null && echo reached $it || echo missed $it
+                ",
+            )
+        });
+        let Some(project) = project else { return };
+        project.build().failure(1).says("network.host");
+        let built = project.build().flag("--allow=network.host").success();
+        built.says("reached one").says("missed other");
+        let built = project.build().flag("--network=host").flag("--no-cache");
+        built.success().says("reached one").says("reached other");
+    });
+}
+
+#[test]
+fn a_command_makes_no_packets_of_its_own_on_a_link() {
+    on_a_machine(|| {
+        let project = Project::with_busybox().map(|project| {
+            project.dockerfile("FROM busybox\nRUN grep -E '^Cap(Eff|Bnd)' /proc/self/status")
+        });
+        let Some(project) = project else { return };
+        let seen = |run: Run| {
+            let built = run.flag("--no-cache").success();
+            let masks = built
+                .stderr
+                .lines()
+                .filter(|line| line.contains("Cap") && !line.contains("RUN"));
+            let masks = masks.filter_map(|line| line.split_whitespace().last());
+            masks.map(str::to_owned).collect::<Vec<_>>()
+        };
+        // Docker's, without CAP_NET_RAW: slirp4netns and pasta (2023) forward a packet to 127.0.0.1.
+        assert_eq!(seen(project.build()), ["00000000a80405fb"; 2]);
+        let dockers = seen(project.build().flag("--network=host"));
+        assert_eq!(dockers, ["00000000a80425fb"; 2]);
+        // Nor does a datagram to 127.0.0.1 that is bound to the link go there.
+        project.put(
+            "Dockerfile",
+            "FROM busybox\nRUN grep -E '^\\*[[:space:]]0000007F[[:space:]]00000000[[:space:]]0201' /proc/net/route",
+        );
+        project.build().success();
     });
 }
 
@@ -182,9 +312,7 @@ fn the_network_of_the_host_is_shared_when_asked_for() {
             return;
         };
         built.says("from the mirror");
-        built
-            .says("loopback of the host")
-            .says("socket of the host");
+        built.says("reached loopback").says("reached socket");
         built.does_not_say("RUN uses");
     });
 }
@@ -196,9 +324,9 @@ fn a_command_without_network_reaches_nothing() {
             return;
         };
         built
-            .says("no mirror")
-            .says("no loopback")
-            .says("no socket");
+            .says("missed mirror")
+            .says("missed loopback")
+            .says("missed socket");
     });
 }
 
@@ -210,7 +338,7 @@ fn without_a_tool_one_line_says_that_the_network_is_the_hosts() {
             run.env("PATH", path.to_str().unwrap())
         });
         let Some(built) = built else { return };
-        built.says("from the mirror").says("loopback of the host");
+        built.says("from the mirror").says("reached loopback");
         let line =
             "RUN uses the host's network: slirp4netns is not installed, pasta is not installed";
         assert_eq!(built.stderr.matches(line).count(), 1, "{built}");
@@ -222,7 +350,7 @@ fn a_proxy_on_the_loopback_of_the_host_is_reached() {
     on_a_machine(|| {
         let built = look(|_, run| run.arg("HTTP_PROXY", "http://127.0.0.1:4000"));
         let Some(built) = built else { return };
-        built.says("loopback of the host");
+        built.says("reached loopback");
         built.says("RUN uses the host's network: `HTTP_PROXY` names a proxy on its loopback");
     });
 }

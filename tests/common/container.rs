@@ -54,6 +54,9 @@ const READ_ONLY: [&str; 5] = [
 #[derive(Clone, Debug)]
 pub struct Container {
     runtime: PathBuf,
+    capabilities: Vec<&'static str>,
+    /// Whether it has a seccomp profile, and covered paths in /proc and /sys.
+    protected: bool,
 }
 
 impl Container {
@@ -70,7 +73,22 @@ impl Container {
         };
         Some(Self {
             runtime: runtime.to_owned(),
+            capabilities: CAPABILITIES.to_vec(),
+            protected: true,
         })
+    }
+
+    /// With all that a remedy of the doctor's gives it: `--cap-add SYS_ADMIN` and `unconfined`.
+    pub fn unconfined(mut self) -> Self {
+        self.capabilities.push("CAP_SYS_ADMIN");
+        self.protected = false;
+        self
+    }
+
+    /// Without any capability.
+    pub fn without_capabilities(mut self) -> Self {
+        self.capabilities.clear();
+        self
     }
 
     /// The command that runs a command line in a container that may write to `directory`.
@@ -82,7 +100,7 @@ impl Container {
     ) -> Command {
         let bundle = directory.join("bundle");
         fs::create_dir_all(bundle.join("rootfs")).unwrap();
-        let config = config(directory, words, variables);
+        let config = self.config(directory, words, variables);
         fs::write(bundle.join("config.json"), config.to_string()).unwrap();
         // A mixed hierarchy of cgroups is in the way of some runtimes; the container needs none.
         let script = "umount /sys/fs/cgroup/unified 2>/dev/null; \
@@ -101,40 +119,44 @@ impl Container {
         command.arg(format!("{id}-{name}"));
         command
     }
-}
 
-fn config(directory: &Path, words: &[String], variables: &[(String, String)]) -> Value {
-    let profile =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/seccomp-docker-default.json");
-    let seccomp: Value = serde_json::from_slice(&fs::read(profile).unwrap()).unwrap();
-    let env: Vec<String> = variables
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    let namespaces: Vec<Value> = ["pid", "ipc", "uts", "mount"]
-        .map(|kind| json!({ "type": kind }))
-        .to_vec();
-    json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": { "uid": 0, "gid": 0 },
-            "args": words,
-            "env": env,
-            "cwd": directory,
-            "capabilities": {
-                "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
+    fn config(&self, directory: &Path, words: &[String], variables: &[(String, String)]) -> Value {
+        let profile =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/seccomp-docker-default.json");
+        let seccomp: Value = serde_json::from_slice(&fs::read(profile).unwrap()).unwrap();
+        let env: Vec<String> = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let namespaces: Vec<Value> = ["pid", "ipc", "uts", "mount"]
+            .map(|kind| json!({ "type": kind }))
+            .to_vec();
+        let mut config = json!({
+            "ociVersion": "1.0.2",
+            "process": {
+                "user": { "uid": 0, "gid": 0 },
+                "args": words,
+                "env": env,
+                "cwd": directory,
+                "capabilities": {
+                    "bounding": self.capabilities, "effective": self.capabilities,
+                    "permitted": self.capabilities,
+                },
             },
-        },
-        "root": { "path": "rootfs" },
-        "hostname": "pod",
-        "mounts": mounts(directory),
-        "linux": {
-            "namespaces": namespaces,
-            "maskedPaths": MASKED,
-            "readonlyPaths": READ_ONLY,
-            "seccomp": seccomp,
-        },
-    })
+            "root": { "path": "rootfs" },
+            "hostname": "pod",
+            "mounts": mounts(directory),
+            "linux": {
+                "namespaces": namespaces,
+            },
+        });
+        if self.protected {
+            config["linux"]["maskedPaths"] = json!(MASKED);
+            config["linux"]["readonlyPaths"] = json!(READ_ONLY);
+            config["linux"]["seccomp"] = seccomp;
+        }
+        config
+    }
 }
 
 fn mounts(directory: &Path) -> Vec<Value> {

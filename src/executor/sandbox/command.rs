@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::error::{Errno, SandboxError};
 use super::message::{self, Report};
-use super::spec::SandboxSpec;
+use super::spec::{SandboxNetwork, SandboxSpec};
 use super::user::Identity;
 use super::{limits, seccomp};
 use crate::sys;
@@ -31,6 +31,15 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_CHROOT)
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
+
+/// What root of a command gets. On a link of ours it may not send packets of its own making: the
+/// stack behind the link takes one to 127.0.0.1 for what it says, and connects to the host's loopback.
+fn capabilities(spec: &SandboxSpec) -> CapabilitySet {
+    match spec.network {
+        SandboxNetwork::Private => CAPABILITIES.difference(CapabilitySet::NET_RAW),
+        SandboxNetwork::Host | SandboxNetwork::None => CAPABILITIES,
+    }
+}
 
 /// PATH for when the environment has none: Docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -72,12 +81,12 @@ pub(super) fn prepare(
 
     if !spec.insecure {
         // No program started from here on can gain more, not even a setuid one.
-        limit_bounding_set().map_err(|source| SandboxError::Capabilities { source })?;
+        limit_bounding_set(capabilities(spec))
+            .map_err(|source| SandboxError::Capabilities { source })?;
     }
     confine()?;
     become_user(identity)?;
-    set_capabilities(spec.insecure, identity.uid)
-        .map_err(|source| SandboxError::Capabilities { source })?;
+    set_capabilities(spec, identity.uid).map_err(|source| SandboxError::Capabilities { source })?;
 
     if entered.is_err() {
         enter(&spec.cwd)?;
@@ -103,10 +112,10 @@ fn enter(cwd: &str) -> Result<(), SandboxError> {
     }
 }
 
-fn limit_bounding_set() -> Result<(), Errno> {
+fn limit_bounding_set(kept: CapabilitySet) -> Result<(), Errno> {
     for bit in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if CAPABILITIES.contains(capability) {
+        if kept.contains(capability) {
             continue;
         }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -146,12 +155,12 @@ fn setgroups_denied() -> bool {
 
 /// Root gets Docker's set, everybody else nothing; inheritable and ambient are always empty. (The
 /// kernel has emptied permitted and effective of a user already.)
-fn set_capabilities(insecure: bool, uid: u32) -> Result<(), Errno> {
+fn set_capabilities(spec: &SandboxSpec, uid: u32) -> Result<(), Errno> {
     rustix::thread::clear_ambient_capability_set()?;
     let present = rustix::thread::capabilities(None)?;
-    let wanted = match (uid, insecure) {
+    let wanted = match (uid, spec.insecure) {
         (0, true) => present.permitted,
-        (0, false) => CAPABILITIES & present.permitted,
+        (0, false) => capabilities(spec) & present.permitted,
         _ => CapabilitySet::empty(),
     };
     rustix::thread::set_capabilities(

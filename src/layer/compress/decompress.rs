@@ -101,6 +101,22 @@ mod tests {
     }
 
     #[test]
+    fn members_of_gzip_are_one_stream_and_may_be_empty() {
+        use std::io::Write as _;
+        let member = |text: &[u8]| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let (first, empty, last) = (member(b"one "), member(b""), member(b"two"));
+        let packed = [&empty[..], &first, &empty, &last, &empty].concat();
+        assert_eq!(unpack(&packed).unwrap(), b"one two");
+        assert_eq!(unpack(&empty).unwrap(), b"");
+        assert!(unpack(&[&first[..], b"garbage"].concat()).is_err());
+    }
+
+    #[test]
     fn broken_streams_are_refused_and_never_panic() {
         let plain = unpack(XZ).unwrap();
         for at in (0..XZ.len()).step_by(1709).chain(XZ.len() - 40..XZ.len()) {

@@ -112,6 +112,8 @@ fn hold(mut ready: PipeWriter, mut life: PipeReader) -> std::io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
     sys::network::loopback_up()?;
+    // A datagram to 127.0.0.1 that is bound to the link would come out on the host's loopback.
+    sys::network::refuse_loopback_elsewhere()?;
     ready.write_all(&[1])?;
     drop(ready);
     life.read_exact(&mut [0])

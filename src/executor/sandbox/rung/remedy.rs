@@ -4,10 +4,19 @@ use super::super::error::SandboxError;
 use super::enter::RungError;
 use super::subid::SubidError;
 
+/// Ubuntu's, since 23.10.
+const APPARMOR: &str = "kernel.apparmor_restrict_unprivileged_userns";
+
+/// Allows user namespaces to this program alone.
+const APPARMOR_PROFILE: &str = r#"printf 'abi <abi/4.0>,\nprofile builder %s flags=(unconfined) {\n  userns,\n}\n' "$(command -v builder)" | sudo tee /etc/apparmor.d/builder && sudo apparmor_parser -r /etc/apparmor.d/builder"#;
+
+/// Where useradd begins to hand out ranges.
+const FIRST_ID: u32 = 100_000;
+
 /// Settings that forbid user namespaces, the value that allows them, and the file they are in.
 const SETTINGS: [(&str, &str, &str); 3] = [
     (
-        "kernel.apparmor_restrict_unprivileged_userns",
+        APPARMOR,
         "0",
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
     ),
@@ -46,14 +55,36 @@ fn for_subid(error: &SubidError) -> Vec<String> {
                 SubidError::Absent { user, .. } | SubidError::TooFew { user, .. } => user,
                 _ => "$(id -un)",
             };
-            vec![format!(
-                "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-            )]
+            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+            let start = free_start(&[read("/etc/subuid"), read("/etc/subgid")]);
+            vec![give_range(user, start)]
         }
         SubidError::Overlap { path, .. } => {
             vec![format!("make the ranges in {} disjoint", path.display())]
         }
     }
+}
+
+/// The first id, from 100000 on, above all ranges that somebody has.
+fn free_start(texts: &[String]) -> u32 {
+    let ends = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| {
+            let mut numbers = line.trim().split(':').skip(1).map(str::parse::<u32>);
+            let (start, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+            start.checked_add(count)
+        });
+    ends.fold(FIRST_ID, u32::max)
+}
+
+/// The command that gives a user a range; one who is only a number is not known to usermod.
+fn give_range(user: &str, start: u32) -> String {
+    if user.parse::<u32>().is_ok() {
+        return format!("echo {user}:{start}:65536 | sudo tee -a /etc/subuid /etc/subgid");
+    }
+    let last = start.saturating_add(65_535);
+    format!("sudo usermod --add-subuids {start}-{last} --add-subgids {start}-{last} {user}")
 }
 
 /// What to do when namespaces are refused; `read` gives the content of a file.
@@ -62,24 +93,38 @@ fn for_namespaces(read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     for (name, wanted, path) in SETTINGS {
         let forbids = match (name, read(path)) {
             (_, None) => false,
-            ("kernel.apparmor_restrict_unprivileged_userns", Some(text)) => text.trim() == "1",
+            (APPARMOR, Some(text)) => text.trim() == "1",
             (_, Some(text)) => text.trim() == "0",
         };
         if forbids {
+            if name == APPARMOR {
+                remedies.push(APPARMOR_PROFILE.to_owned());
+            }
             remedies.push(format!("sudo sysctl -w {name}={wanted}"));
         }
     }
     if remedies.is_empty() {
-        remedies.extend(in_container());
+        remedies.extend(in_container(""));
     }
     remedies
 }
 
-/// What to do when a container's own protection is in the way.
-fn in_container() -> [String; 2] {
+/// What to do when a container's own protection is in the way; `capability` is what must be added.
+fn in_container(capability: &str) -> [String; 2] {
+    let (docker, pod) = match capability {
+        "" => (String::new(), String::new()),
+        name => (
+            format!("--cap-add {name} "),
+            format!("capabilities: {{ add: [{name}] }}, "),
+        ),
+    };
     [
-        "in Docker or podman: start the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined`".to_owned(),
-        "in Kubernetes: `hostUsers: false` with `securityContext: { seccompProfile: { type: Unconfined }, appArmorProfile: { type: Unconfined }, procMount: Unmasked }`".to_owned(),
+        format!(
+            "in Docker or podman: start the container with `{docker}--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined`"
+        ),
+        format!(
+            "in Kubernetes: `hostUsers: false` in the pod's spec, and in the container's `securityContext: {{ {pod}seccompProfile: {{ type: Unconfined }}, appArmorProfile: {{ type: Unconfined }}, procMount: Unmasked }}`"
+        ),
     ]
 }
 
@@ -89,9 +134,9 @@ pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
         SandboxError::Unshare { .. }
         | SandboxError::MakePrivate { .. }
         | SandboxError::NewFileSystem { .. }
-        | SandboxError::PivotRoot { .. } => in_container().to_vec(),
+        | SandboxError::PivotRoot { .. } => in_container("SYS_ADMIN").to_vec(),
         SandboxError::Device { .. } => vec![
-            "put the store on a volume that is not mounted `nodev`, and leave the container CAP_MKNOD".to_owned(),
+            "put the store on a volume that is not mounted `nodev`, and leave the container its default capabilities (in Kubernetes no `drop: [ALL]`)".to_owned(),
         ],
         SandboxError::Filter { .. } => vec![
             "use a seccomp profile that allows seccomp(2), as Docker's default one does".to_owned(),
@@ -119,7 +164,10 @@ mod tests {
         };
         assert_eq!(
             for_namespaces(ubuntu),
-            ["sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"]
+            [
+                APPARMOR_PROFILE,
+                "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+            ]
         );
         let none_left = |path: &str| {
             path.ends_with("max_user_namespaces")
@@ -130,5 +178,33 @@ mod tests {
             ["sudo sysctl -w user.max_user_namespaces=15000"]
         );
         assert!(for_namespaces(|_| None)[0].contains("seccomp=unconfined"));
+        assert!(!for_namespaces(|_| None)[0].contains("cap-add"));
+    }
+
+    #[test]
+    fn a_range_that_is_proposed_is_nobodys() {
+        let free = |texts: &[&str]| {
+            free_start(
+                &texts
+                    .iter()
+                    .map(|text| (*text).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(free(&["", ""]), 100_000);
+        assert_eq!(free(&["a:100000:65536\n", "a:1000:10\n"]), 165_536);
+        assert_eq!(
+            free(&["a:100000:65536\n", "b:300000:65536\n# x\n"]),
+            365_536
+        );
+        assert_eq!(free(&["a:4294967295:65536\n"]), 100_000);
+        assert_eq!(
+            give_range("ann", 165_536),
+            "sudo usermod --add-subuids 165536-231071 --add-subgids 165536-231071 ann"
+        );
+        assert_eq!(
+            give_range("1234", 100_000),
+            "echo 1234:100000:65536 | sudo tee -a /etc/subuid /etc/subgid"
+        );
     }
 }
