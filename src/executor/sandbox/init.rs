@@ -5,10 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::signal::SigSet;
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::error::SandboxError;
 use super::message::{self, Report};
@@ -59,12 +57,12 @@ pub(super) fn run(mut init: Init<'_>) -> ! {
     let notes_below = init.notes_below;
     // Descriptors of the host's directories end here: the command can count ours, if not use them.
     only_standard_descriptors(control, listener.as_ref(), |control, listener| {
-        let exit = match listener {
-            Some(listener) => {
-                supervise(command, &Notes::new(listener, identity, view, notes_below))
-            }
-            None => reap(command),
-        };
+        if let Some(listener) = listener {
+            let notes = Notes::new(listener, identity, view, notes_below);
+            // Nothing is forked any more; the thread ends with this process.
+            std::thread::spawn(move || notes.answer_all());
+        }
+        let exit = reap(command);
         i32::from(message::send(&UnixStream::from(control), &Report::Exited(exit)).is_err())
     })
 }
@@ -168,72 +166,21 @@ fn guard(init: &Init<'_>) -> Result<(), SandboxError> {
     }
 }
 
-/// Answers calls and waits for every child until the command itself ends.
-fn supervise(command: Pid, notes: &Notes) -> Exit {
-    let Ok(pidfd) = rustix::process::pidfd_open(command, PidfdFlags::empty()) else {
-        return reap(command);
-    };
-    let Ok(deaths) = deaths() else {
-        return reap(command);
-    };
-    loop {
-        // Whoever died before the first look at the signals is found here.
-        if let Some(exit) = reap_some(command, WaitOptions::NOHANG) {
-            return exit;
-        }
-        let mut fds = [pidfd.as_fd(), notes.listener(), deaths.as_fd()]
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        let polled = nix::poll::poll(&mut fds, PollTimeout::NONE);
-        if !matches!(polled, Ok(_) | Err(nix::errno::Errno::EINTR)) {
-            return reap(command);
-        }
-        let events = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-        if !events[0].is_empty() {
-            return reap(command);
-        }
-        if events[1].contains(PollFlags::POLLIN) {
-            notes.serve();
-        } else if !events[1].is_empty() {
-            return reap(command);
-        }
-        // One of them may stand for many; all are reaped above.
-        while let Ok(Some(_)) = deaths.read_signal() {}
-    }
-}
-
-/// Becomes readable when a child dies. The command is there already: its own signals stay as they are.
-fn deaths() -> nix::Result<SignalFd> {
-    let mut mask = SigSet::empty();
-    mask.add(nix::sys::signal::SIGCHLD);
-    mask.thread_block()?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-}
-
 /// Waits for every child, adopted ones too, until the command itself ends.
 fn reap(command: Pid) -> Exit {
     loop {
-        if let Some(exit) = reap_some(command, WaitOptions::empty()) {
-            return exit;
-        }
-    }
-}
-
-/// Waits for children as told; how the command ended, if it is among them.
-fn reap_some(command: Pid, how: WaitOptions) -> Option<Exit> {
-    loop {
-        match rustix::process::wait(how) {
+        match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == command => {
                 let code = status.exit_status().map(|code| u8::try_from(code & 0xff));
                 return match (code, status.terminating_signal()) {
-                    (Some(code), _) => Some(Exit::Code(code.unwrap_or(u8::MAX))),
-                    (None, Some(signal)) => Some(Exit::Signal(signal)),
+                    (Some(code), _) => Exit::Code(code.unwrap_or(u8::MAX)),
+                    (None, Some(signal)) => Exit::Signal(signal),
                     (None, None) => continue, // stopped or continued
                 };
             }
-            Ok(None) => return None,
-            Ok(Some(_)) | Err(Errno::INTR) => (),
+            Ok(_) | Err(Errno::INTR) => (),
             // No child at all: the command is gone, and how it ended is not known.
-            Err(_) => return Some(Exit::Signal(libc::SIGKILL)),
+            Err(_) => return Exit::Signal(libc::SIGKILL),
         }
     }
 }

@@ -14,7 +14,7 @@ mod owner;
 mod place;
 
 use std::cell::Cell;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -111,13 +111,15 @@ impl Notes {
         }
     }
 
-    /// Where calls come from.
-    pub(super) fn listener(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    /// Answers calls as long as this process lives.
+    pub(super) fn answer_all(&self) -> ! {
+        loop {
+            self.serve();
+        }
     }
 
     /// Answers the next call.
-    pub(super) fn serve(&self) {
+    fn serve(&self) {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };

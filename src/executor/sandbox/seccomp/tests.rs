@@ -2,16 +2,23 @@
 
 use super::*;
 
-/// What a filter says to one call; the 32 bits of `SECCOMP_RET_*`.
+/// What the usual filter says to one call; the 32 bits of `SECCOMP_RET_*`.
 fn answer(abi: u32, number: u32, first: u64) -> u32 {
+    answer_of(&default_filter(), (abi, number), [first, 0, 0])
+}
+
+/// What a filter says to a call with these arguments.
+fn answer_of(program: &[Instruction], (abi, number): (u32, u32), args: [u64; 3]) -> u32 {
+    let low = |argument: u64| u32::try_from(argument & 0xffff_ffff).unwrap();
     let word = |offset: u32| match offset {
         0 => number,
         4 => abi,
-        16 => u32::try_from(first & 0xffff_ffff).unwrap(),
-        20 => u32::try_from(first >> 32).unwrap(),
+        16 => low(args[0]),
+        20 => low(args[0] >> 32),
+        24 => low(args[1]),
+        32 => low(args[2]),
         other => panic!("the filter reads offset {other}"),
     };
-    let program = default_filter();
     let (mut at, mut loaded) = (0, 0);
     loop {
         let instruction = program[at];
@@ -24,6 +31,10 @@ fn answer(abi: u32, number: u32, first: u64) -> u32 {
             }
             0x05 => {
                 at += operand as usize;
+                continue;
+            }
+            0x54 => {
+                loaded &= operand;
                 continue;
             }
             0x06 => return operand,
@@ -159,6 +170,69 @@ fn the_search_agrees_with_the_table_for_every_number() {
                 .any(|((_, numbers), _)| numbers[abi.column] == number);
             let allowed = answer(abi.audit, number, 0) == ALLOW;
             assert!(allowed == listed || conditional, "{number}");
+        }
+    }
+}
+
+#[test]
+fn only_device_nodes_are_asked_about() {
+    const ASK: u32 = 0x7fc0_0000;
+    let Making { mknod, mknodat } = Making::HERE;
+    let native = ABIS[0].audit;
+    for program in [default_filter_with_devices(), devices_filter()] {
+        let kinds = [
+            (0o010_644, ALLOW),
+            (0o020_600, ASK),
+            (0o060_000, ASK),
+            (0o100_644, ALLOW),
+            (0o140_777, ALLOW),
+            (0o644, ALLOW),
+        ];
+        for (mode, expected) in kinds {
+            let at = answer_of(&program, (native, mknodat), [7, 8, mode]);
+            assert_eq!(at, expected, "mknodat {mode:o}");
+            if mknod != NONE {
+                let plain = answer_of(&program, (native, mknod), [7, mode, 0]);
+                assert_eq!(plain, expected, "mknod {mode:o}");
+            }
+        }
+    }
+    let program = default_filter_with_devices();
+    for abi in ABIS {
+        for number in (0..600).filter(|number| ![mknod, mknodat].contains(number)) {
+            let asked = answer_of(&program, (abi.audit, number), [0; 3]);
+            assert_eq!(asked, answer(abi.audit, number, 0), "{number}");
+        }
+    }
+}
+
+#[test]
+fn only_local_sockets_are_made_without_network() {
+    const NO_FAMILY: u32 = 0x0005_0061;
+    let program = offline_filter();
+    for (abi, (socket, absent)) in ABIS.into_iter().zip(SOCKETS) {
+        let families = [
+            (1, ALLOW),
+            (2, NO_FAMILY),
+            (10, NO_FAMILY),
+            (16, NO_FAMILY),
+            (17, NO_FAMILY),
+        ];
+        for (family, expected) in families {
+            // The kernel does not look at the upper half, and the filter neither.
+            for upper in [0, 1 << 32] {
+                let said = answer_of(&program, (abi.audit, socket), [upper | family, 0, 0]);
+                assert_eq!(said, expected, "{family}");
+            }
+        }
+        for number in 0..600 {
+            let said = answer_of(&program, (abi.audit, number), [1, 0, 0]);
+            let expected = if absent.contains(&number) {
+                UNKNOWN
+            } else {
+                ALLOW
+            };
+            assert_eq!(said, expected, "{number}");
         }
     }
 }
