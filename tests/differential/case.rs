@@ -14,7 +14,6 @@
 //! | `@flag WORD` | a word for both builders, `@our-flag`, `@peer-flag` for one; `{context}` is replaced |
 //! | `@crlf`, `@bom` | the form of the Dockerfile |
 //! | `@dockerfile PATH` | its name, if it is not `Dockerfile` |
-//! | `@user` | built by an ordinary user too |
 //! | `@has PATH = ENTRY`, `@has config.KEY = JSON` | what must come out, whatever the peer says |
 //! | `@differs PATH = ENTRY \| REASON` | the same, where the peer has something else |
 //! | `@fails TEXT` | neither builds it; we say `TEXT` |
@@ -85,8 +84,6 @@ pub(crate) struct Case {
     pub(crate) expectations: Vec<Expectation>,
     /// How it ends.
     pub(crate) ending: Ending,
-    /// Whether an ordinary user builds it too.
-    pub(crate) user: bool,
 }
 
 /// All cases of an area.
@@ -143,14 +140,12 @@ impl Case {
             flags: (Vec::new(), Vec::new()),
             expectations: Vec::new(),
             ending: Ending::Built,
-            user: false,
         }
     }
 
     fn line(&mut self, word: &str, rest: &str) {
         match word {
             "about" => {}
-            "user" => self.user = true,
             "dockerfile" => rest.clone_into(&mut self.dockerfile_name),
             "flag" => {
                 self.flags.0.push(rest.to_owned());

@@ -232,7 +232,6 @@ fn an_ordinary_user_gets_the_same_digests() {
         return;
     };
     let cases: Vec<Case> = AREAS.iter().flat_map(|area| chosen(area)).collect();
-    let cases: Vec<Case> = cases.into_iter().filter(|case| case.user).collect();
     let (root, rootless) = (Bench::new(), Bench::new());
     write_contexts(&root, &cases);
     write_contexts(&rootless, &cases);
@@ -241,7 +240,8 @@ fn an_ordinary_user_gets_the_same_digests() {
     for case in &cases {
         let one = root.ours(case, None).map(|image| image.digest);
         let other = rootless.ours(case, Some(&user)).map(|image| image.digest);
-        if one.is_err() || one != other {
+        // What is refused is refused to both, each in its own words about paths.
+        if one.as_ref().ok() != other.as_ref().ok() {
             wrong.push(format!(
                 "{}:\n    root: {one:?}\n    user: {other:?}",
                 case.name
