@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::error::{Errno, SandboxError};
 use super::message::{self, Report};
-use super::spec::{SandboxNetwork, SandboxSpec};
+use super::spec::SandboxSpec;
 use super::user::Identity;
 use super::{limits, seccomp};
 use crate::sys;
@@ -31,15 +31,6 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_CHROOT)
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
-
-/// What root of a command gets. On a link of ours it may not send packets of its own making: the
-/// stack behind the link takes one to 127.0.0.1 for what it says, and connects to the host's loopback.
-fn capabilities(spec: &SandboxSpec) -> CapabilitySet {
-    match spec.network {
-        SandboxNetwork::Private => CAPABILITIES.difference(CapabilitySet::NET_RAW),
-        SandboxNetwork::Host | SandboxNetwork::None => CAPABILITIES,
-    }
-}
 
 /// PATH for when the environment has none: Docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -81,8 +72,7 @@ pub(super) fn prepare(
 
     if !spec.insecure {
         // No program started from here on can gain more, not even a setuid one.
-        limit_bounding_set(capabilities(spec))
-            .map_err(|source| SandboxError::Capabilities { source })?;
+        limit_bounding_set(CAPABILITIES).map_err(|source| SandboxError::Capabilities { source })?;
     }
     confine()?;
     become_user(identity)?;
@@ -160,7 +150,7 @@ fn set_capabilities(spec: &SandboxSpec, uid: u32) -> Result<(), Errno> {
     let present = rustix::thread::capabilities(None)?;
     let wanted = match (uid, spec.insecure) {
         (0, true) => present.permitted,
-        (0, false) => capabilities(spec) & present.permitted,
+        (0, false) => CAPABILITIES & present.permitted,
         _ => CapabilitySet::empty(),
     };
     rustix::thread::set_capabilities(

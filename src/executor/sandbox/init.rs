@@ -12,7 +12,7 @@ use super::error::SandboxError;
 use super::message::{self, Report};
 use super::notes::{Notes, Noting};
 use super::protect::{self, Cover, ProcView};
-use super::spec::{Exit, Notice, SandboxSpec};
+use super::spec::{Exit, Notice, SandboxNetwork, SandboxSpec};
 use super::user::Identity;
 use super::{command, listener, rootfs, seccomp};
 use crate::sys;
@@ -128,6 +128,12 @@ fn confine(
     noting: Noting,
     listener_to: &UnixStream,
 ) -> Result<(), SandboxError> {
+    if spec.network == SandboxNetwork::Private && !spec.insecure {
+        let installed = sys::seccomp::install(&seccomp::routed_filter());
+        installed.map_err(|error| SandboxError::Filter {
+            source: error.into(),
+        })?;
+    }
     let asking = match noting {
         Noting::Nothing => return command::filter(spec),
         Noting::Devices if spec.insecure => seccomp::devices_filter(),

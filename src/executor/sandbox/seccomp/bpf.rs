@@ -117,6 +117,14 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             plain(RETURN, ACTION_ALLOW),
             errno(NO_SUCH_FAMILY),
         ],
+        Verdict::RoutedSocket => {
+            let mut values: Vec<(u32, Verdict)> = vec![(0, Verdict::Allow)];
+            for family in PACKET_FAMILIES {
+                values.push((family, Verdict::Errno(EPERM)));
+                values.push((family + 1, Verdict::Allow));
+            }
+            first_argument(&values)
+        }
         Verdict::Clone => vec![
             plain(LOAD, OFFSET_FIRST_LOW),
             jump(IF_ANY_BIT, NAMESPACES, 1, 0),
@@ -148,6 +156,9 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         }
     }
 }
+
+/// Sockets that hand frames to a device: AF_PACKET and AF_XDP.
+const PACKET_FAMILIES: [u32; 2] = [17, 44];
 
 /// A search over the first argument; values beyond 32 bits are refused.
 fn first_argument(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {

@@ -33,6 +33,8 @@ enum Verdict {
     Socket,
     /// It runs for sockets of this machine's programs; others are a family that is not there.
     LocalSocket,
+    /// It runs for all sockets but those that send packets as they are.
+    RoutedSocket,
     /// The supervisor is asked.
     Ask,
     /// The supervisor is asked if this argument is the mode of a device node.
@@ -318,10 +320,20 @@ const SOCKETS: [(u32, &[u32]); 2] = [(41, &[425]), (359, &[425, 102])];
 #[cfg(target_arch = "aarch64")]
 const SOCKETS: [(u32, &[u32]); 2] = [(198, &[425]), (281, &[425])];
 
+/// Compiles the filter of a command on a link of ours: no packets of its own making. The stack behind the
+/// link takes one to 127.0.0.1 for what it says, and connects to the host's loopback.
+pub(super) fn routed_filter() -> Vec<Instruction> {
+    sockets_filter(Verdict::RoutedSocket)
+}
+
 /// Compiles the filter of a command without network, where it cannot have a network of its own.
 pub(super) fn offline_filter() -> Vec<Instruction> {
+    sockets_filter(Verdict::LocalSocket)
+}
+
+fn sockets_filter(verdict: Verdict) -> Vec<Instruction> {
     let abi = |(socket, absent): (u32, &[u32])| {
-        let mut calls = BTreeMap::from([(socket, Verdict::LocalSocket)]);
+        let mut calls = BTreeMap::from([(socket, verdict)]);
         calls.extend(
             absent
                 .iter()

@@ -207,6 +207,26 @@ fn only_device_nodes_are_asked_about() {
 }
 
 #[test]
+fn no_packets_are_made_by_hand_on_a_link() {
+    let program = routed_filter();
+    for (abi, (socket, absent)) in ABIS.into_iter().zip(SOCKETS) {
+        for family in 0..64 {
+            let said = answer_of(&program, (abi.audit, socket), [family, 3, 0]);
+            let expected = if matches!(family, 17 | 44) {
+                REFUSE
+            } else {
+                ALLOW
+            };
+            assert_eq!(said, expected, "{family}");
+        }
+        for number in absent {
+            let said = answer_of(&program, (abi.audit, *number), [1, 0, 0]);
+            assert_eq!(said, UNKNOWN, "{number}");
+        }
+    }
+}
+
+#[test]
 fn only_local_sockets_are_made_without_network() {
     const NO_FAMILY: u32 = 0x0005_0061;
     let program = offline_filter();
