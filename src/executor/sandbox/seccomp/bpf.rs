@@ -117,14 +117,21 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             plain(RETURN, ACTION_ALLOW),
             errno(NO_SUCH_FAMILY),
         ],
-        Verdict::RoutedSocket => {
-            let mut values: Vec<(u32, Verdict)> = vec![(0, Verdict::Allow)];
-            for family in PACKET_FAMILIES {
-                values.push((family, Verdict::Errno(EPERM)));
-                values.push((family + 1, Verdict::Allow));
-            }
-            first_argument(&values)
-        }
+        // The kernel takes both arguments from the lower halves. Raw sockets of IP, and the old packet
+        // sockets (10), may write a header that says another address than the one that is routed.
+        Verdict::RoutedSocket => vec![
+            plain(LOAD, OFFSET_FIRST_LOW),
+            jump(IF_EQUAL, PACKET_FAMILIES[0], 8, 0),
+            jump(IF_EQUAL, PACKET_FAMILIES[1], 7, 0),
+            jump(IF_EQUAL, IP_FAMILIES[0], 1, 0),
+            jump(IF_EQUAL, IP_FAMILIES[1], 0, 4),
+            plain(LOAD, OFFSET_FIRST_LOW + 8),
+            jump(IF_ANY_BIT, 8, 3, 0),
+            jump(IF_ANY_BIT, 1, 0, 1),
+            jump(IF_ANY_BIT, 2, 1, 0),
+            plain(RETURN, ACTION_ALLOW),
+            errno(EPERM),
+        ],
         Verdict::Clone => vec![
             plain(LOAD, OFFSET_FIRST_LOW),
             jump(IF_ANY_BIT, NAMESPACES, 1, 0),
@@ -159,6 +166,9 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
 
 /// Sockets that hand frames to a device: AF_PACKET and AF_XDP.
 const PACKET_FAMILIES: [u32; 2] = [17, 44];
+
+/// AF_INET and AF_INET6.
+const IP_FAMILIES: [u32; 2] = [2, 10];
 
 /// A search over the first argument; values beyond 32 bits are refused.
 fn first_argument(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {

@@ -212,12 +212,22 @@ fn no_packets_are_made_by_hand_on_a_link() {
     for (abi, (socket, absent)) in ABIS.into_iter().zip(SOCKETS) {
         for family in 0..64 {
             let said = answer_of(&program, (abi.audit, socket), [family, 3, 0]);
-            let expected = if matches!(family, 17 | 44) {
+            let expected = if matches!(family, 2 | 10 | 17 | 44) {
                 REFUSE
             } else {
                 ALLOW
             };
             assert_eq!(said, expected, "{family}");
+        }
+        for (kind, expected) in [
+            (1, ALLOW),
+            (2, ALLOW),
+            (0x80801, ALLOW),
+            (0x80803, REFUSE),
+            (10, REFUSE),
+        ] {
+            let said = answer_of(&program, (abi.audit, socket), [2, kind, 0]);
+            assert_eq!(said, expected, "{kind:x}");
         }
         for number in absent {
             let said = answer_of(&program, (abi.audit, *number), [1, 0, 0]);
