@@ -112,8 +112,8 @@ impl Docker {
         assert!(output.status.success(), "skopeo: {stderr}");
     }
 
-    /// Builds a case as an ordinary `docker build` does.
-    pub(crate) fn build(&self, bench: &Bench, case: &Case) -> Built {
+    /// Builds a case as an ordinary `docker build` with some more flags does.
+    pub(crate) fn build(&self, bench: &Bench, case: &Case, more: &[&str]) -> Built {
         let context = bench.path("contexts").join(&case.name);
         let (context, name) = (context.to_str().unwrap(), case.name.to_lowercase());
         let dockerfile = format!("{context}/{}", case.dockerfile_name);
@@ -133,6 +133,7 @@ impl Docker {
             .map(|flag| flag.replace("{context}", context));
         let flags: Vec<String> = flags.collect();
         words.extend(flags.iter().map(String::as_str));
+        words.extend(more);
         words.push(context);
         let output = self.run(&words);
         if !output.status.success() {
