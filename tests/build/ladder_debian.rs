@@ -18,14 +18,30 @@ fn with_debian() -> Project {
 }
 
 /// Packages with all that they need, fetched once: the rungs then need no network.
-fn packages(project: &Project) -> Vec<PathBuf> {
-    let out = project.path("packages");
+fn packages(fetching: &Project) -> Vec<PathBuf> {
+    let out = fetching.path("packages");
     let spec = format!("type=local,dest={}", out.display());
-    project.build().output_to(&spec).success();
+    let ca = "id=ca,src=/etc/ssl/certs/ca-certificates.crt";
+    let build = fetching.build().words(["--secret", ca]);
+    build.output_to(&spec).success();
     let found = fs::read_dir(out)
         .unwrap()
         .map(|entry| entry.unwrap().path());
     found.collect()
+}
+
+/// Puts packages into the context.
+fn with_packages(mut project: Project, packages: &[PathBuf]) -> Project {
+    for package in packages {
+        let name = package.file_name().unwrap().to_str().unwrap();
+        project = project.file(&format!("packages/{name}"), fs::read(package).unwrap());
+    }
+    project
+}
+
+fn assert_same(digests: &[(Place, String)]) {
+    let same = |(_, digest): &(Place, String)| *digest == digests[0].1;
+    assert!(digests.iter().all(same), "{digests:#?}");
 }
 
 /// An agent without keys: says so, as often as it is asked.
@@ -45,8 +61,8 @@ fn answer(path: &Path) {
 
 const DOCKERFILE: &str = r#"
     FROM debian
-    RUN --mount=source=debs,target=/debs --mount=type=cache,target=/var/cache/apt \
-        apt-get install -y --no-install-recommends /debs/*.deb \
+    RUN --mount=source=packages,target=/packages --mount=type=cache,target=/var/cache/apt \
+        apt-get install -y --no-install-recommends /packages/*.deb \
      && rm -rf /var/log/apt /var/log/*.log /var/cache/ldconfig /var/lib/apt/lists/* /var/lib/dbus/machine-id
     RUN stat -c "%n %u:%g %a" /usr/bin/ssh-agent /usr/lib/dbus-1.0/dbus-daemon-launch-helper /usr/bin/ping > /seen \
      && getcap /usr/bin/ping >> /seen && getent passwd messagebus >> /seen && grep -q messagebus /seen
@@ -83,11 +99,7 @@ fn a_distribution_is_the_same_on_every_rung() {
     let packages = packages(&fetching);
     let mut digests = Vec::new();
     for place in Place::all() {
-        let mut project = with_debian().dockerfile(DOCKERFILE);
-        for package in &packages {
-            let name = package.file_name().unwrap().to_str().unwrap();
-            project = project.file(&format!("debs/{name}"), fs::read(package).unwrap());
-        }
+        let project = with_packages(with_debian().dockerfile(DOCKERFILE), &packages);
         let project = place.owning(project);
         let agent = project.path("agent");
         answer(&agent);
@@ -98,6 +110,65 @@ fn a_distribution_is_the_same_on_every_rung() {
         project.is_sound();
         digests.push((place, built.digest()));
     }
-    let same = |(_, digest): &(Place, String)| *digest == digests[0].1;
-    assert!(digests.iter().all(same), "{digests:#?}");
+    assert_same(&digests);
+}
+
+/// The example's application: an interpreter from apt, libraries from PyPI. Logs hold times, and what Python
+/// compiles holds the times of its sources.
+const PYTHON: &str = r#"
+    FROM debian
+    RUN --mount=source=packages,target=/packages --mount=type=cache,target=/var/cache/apt \
+        apt-get install -y --no-install-recommends /packages/*.deb && rm -rf /var/log/apt /var/log/*.log /var/cache/ldconfig
+    RUN useradd --create-home --uid 1000 app
+    WORKDIR /srv/app
+    COPY requirements.txt ./
+    RUN --mount=source=packages,target=/packages \
+        python3 -m venv /opt/venv \
+     && /opt/venv/bin/pip install --no-cache-dir --no-index --find-links=/packages -r requirements.txt
+    ENV PATH=/opt/venv/bin:$PATH PORT=8000
+    COPY app.py .
+    RUN chown -R app /srv/app && find / -xdev -name __pycache__ -prune -exec rm -r {} +
+    USER app
+    RUN PYTHONDONTWRITEBYTECODE=1 python3 -c 'import os, pwd; from itsdangerous import Signer; import six; \
+        print(Signer("key").sign(pwd.getpwuid(os.getuid()).pw_name), os.stat("app.py").st_uid, six.__file__)' > ~/said
+    CMD ["python3", "app.py"]
+"#;
+
+#[test]
+fn the_python_application_is_the_same_on_every_rung() {
+    if !User::is_root() {
+        return;
+    }
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/python-web");
+    let of_example = |mut project: Project| {
+        for name in ["requirements.txt", "app.py"] {
+            project = project.file(name, fs::read(example.join(name)).unwrap());
+        }
+        project
+    };
+    let fetching = of_example(with_debian()).dockerfile(
+        "
+        FROM debian AS fetched
+        RUN apt-get update && mkdir -p /packages /kept/partial && apt-get install -y --no-install-recommends python3-venv \\
+            -o Dir::Cache::archives=/kept -o APT::Keep-Downloaded-Packages=true && mv /kept/*.deb /packages
+        COPY requirements.txt /
+        RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \\
+            python3 -m venv /opt/venv && PIP_CERT=/etc/ssl/certs/ca-certificates.crt \\
+            /opt/venv/bin/pip download -r requirements.txt -d /packages
+        FROM scratch
+        COPY --from=fetched /packages /
+        ",
+    );
+    let packages = packages(&fetching);
+    let mut digests = Vec::new();
+    for place in Place::all() {
+        let project = with_packages(of_example(with_debian()).dockerfile(PYTHON), &packages);
+        let project = place.owning(project);
+        let started = Instant::now();
+        let built = place.build(&project).success();
+        eprintln!("{place:?}: {:?}", started.elapsed());
+        project.is_sound();
+        digests.push((place, built.digest()));
+    }
+    assert_same(&digests);
 }

@@ -28,9 +28,10 @@ use crate::sys::{self, process::Fork};
 /// The out-of-memory score of a sandbox: when memory is short, a step dies before the builder.
 const OUT_OF_MEMORY_SCORE: &str = "500";
 
-/// apt insists on becoming its own user, and checks that it has; with one id it stays root.
+/// apt insists on becoming its own user, and checks that it has; with one id it stays root. What it gives that
+/// user (`/var/lib/apt/lists/auxfiles`) it still gives it, unlike with `APT::Sandbox::User "root"`.
 const APT_TARGET: &str = "/etc/apt/apt.conf.d/00builder-one-id";
-const APT_TEXT: &str = "APT::Sandbox::User \"root\";\n";
+const APT_TEXT: &str = "Debug::NoDropPrivs \"true\";\n";
 
 /// Serves one job that comes over standard input.
 pub(super) fn main() -> ExitCode {
