@@ -18,6 +18,9 @@ use super::{Container, Enclosure, Outcome, User};
 /// The longest that [`Running::wait_for`] waits for a text.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How long a program may take to its end: longer than any, on a machine that others use too.
+const LONGEST: Duration = Duration::from_mins(10);
+
 /// A command line that was not run yet.
 #[derive(Debug)]
 pub struct Run {
@@ -261,9 +264,20 @@ impl Running {
         self
     }
 
-    /// Waits for the end.
+    /// Waits for the end; what does not end is killed, and the test fails with what it said.
     pub fn finish(mut self) -> Outcome {
-        let status = self.child.wait().unwrap();
+        let end = Instant::now() + LONGEST;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > end {
+                self.child.kill().unwrap();
+                self.seen.extend(self.lines.try_iter());
+                panic!("no end within {LONGEST:?}:\n{}", self.seen);
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
         let (feeder, reader) = self.threads;
         feeder.join().unwrap();
         let stdout = reader.join().unwrap();
