@@ -167,6 +167,28 @@ fn deletions_and_replacements_are_the_same_on_every_rung() {
 }
 
 #[test]
+fn a_layer_may_be_twice_below_a_command_on_every_rung() {
+    for place in Place::all() {
+        let Some(project) = Project::with_busybox() else {
+            return;
+        };
+        let project = place.owning(project.file("data", "x"));
+        let mut lines =
+            "FROM busybox AS below\nRUN true\nRUN :\nCOPY data /a/\nRUN rm -r /a\nCOPY data /a/\n"
+                .to_owned();
+        for line in [
+            "RUN cat /a/data",
+            "RUN ls -l /a/data > /b",
+            "FROM busybox\nRUN --mount=from=below,target=/m cat /m/a/data",
+        ] {
+            lines = format!("{lines}{line}\n");
+            project.put("Dockerfile", &lines);
+            place.build(&project).success();
+        }
+    }
+}
+
+#[test]
 fn hard_links_and_many_files_are_the_same_on_every_rung() {
     same_everywhere(
         r"

@@ -163,10 +163,7 @@ fn stack(lowers: &[PathBuf], scratch: &Path, writable: bool) -> Result<OwnedFd, 
         })?;
         rootfs::open_directory(&path)
     };
-    let opened: Vec<OwnedFd> = lowers
-        .iter()
-        .map(|path| rootfs::open_directory(path))
-        .collect::<Result<_, _>>()?;
+    let opened = rootfs::open_lowers(lowers)?;
     // With nothing below, an empty directory is what there is to see.
     let written = if writable || opened.is_empty() {
         Some((make("upper")?, make("work")?))

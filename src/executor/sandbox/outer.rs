@@ -84,7 +84,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
 
     // While the host's files can still be seen by name, but through the mounts of our namespace:
     // those of another cannot be stacked or cloned.
-    let lowers = open_lowers(spec)?;
+    let lowers = rootfs::open_lowers(&spec.lowers)?;
 
     // The root: layers, attached over the upper directory in this namespace only.
     let upper = rootfs::open_directory(&spec.upper)?;
@@ -195,13 +195,6 @@ fn fork() -> Result<Fork, SandboxError> {
     sys::process::fork().map_err(|error| SandboxError::Fork {
         source: error.into(),
     })
-}
-
-fn open_lowers(spec: &SandboxSpec) -> Result<Vec<OwnedFd>, SandboxError> {
-    spec.lowers
-        .iter()
-        .map(|path| rootfs::open_directory(path))
-        .collect()
 }
 
 fn unshare(job: &Job) -> Result<(), SandboxError> {

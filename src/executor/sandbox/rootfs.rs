@@ -1,13 +1,15 @@
 //! The root file system: layers stacked by overlayfs, or one plain directory.
 
+use std::collections::HashSet;
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
 use super::error::SandboxError;
@@ -30,6 +32,14 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, SandboxError> {
         path: path.to_owned(),
         source: source.into(),
     })
+}
+
+/// Opens the layers of a stack, top first. A layer that comes again further down (two commands that changed
+/// nothing, or the same) adds nothing there, and overlayfs refuses to have it twice (`ELOOP`).
+pub(super) fn open_lowers(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, SandboxError> {
+    let mut seen = HashSet::new();
+    let layers = layers.iter().filter(|path| seen.insert(*path));
+    layers.map(|path| open_directory(path)).collect()
 }
 
 /// Mounts a stack; the mount is attached nowhere yet. Device nodes in it cannot be opened: the
@@ -63,34 +73,85 @@ fn clone_directory(directory: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errn
     Ok(mount)
 }
 
-/// Layers are named by descriptor, relative to /proc/self/fd: a page (the limit of mount(2)) and
-/// 256 bytes (of fsconfig(2)) are enough for any number of layers, colons and commas need no
-/// escapes, and the command's mountinfo shows no path of the host.
+/// Layers are named by descriptor, relative to /proc/self/fd: a page (the limit of mount(2)) is enough
+/// for any number of layers, colons and commas need no escapes, and the command's mountinfo shows no
+/// path of the host.
 fn overlay(stack: &Stack<'_>, why: &mut String) -> Result<OwnedFd, Errno> {
     rustix::process::chdir("/proc/self/fd")?;
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let mount = configure(&context, stack)
-        .and_then(|()| fsconfig_create(&context))
-        .and_then(|()| {
-            let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
-            fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        });
-    if mount.is_err() {
-        *why = complaints(&context);
-    }
+    let mount = match overlay_by_options(stack, why) {
+        // Until Linux 6.7 overlayfs takes its options as one text, and knows no `lowerdir+`.
+        Err(Errno::INVAL) => overlay_by_page(stack),
+        result => result,
+    };
     rustix::process::chdir("/")?;
     mount
 }
 
-fn configure(context: &OwnedFd, stack: &Stack<'_>) -> Result<(), Errno> {
-    let name = |fd: &OwnedFd| fd.as_raw_fd().to_string();
-    set_lowers(context, &stack.lowers)?;
+/// By fsopen(2) and fsconfig(2): one option at a time, one lower at a time.
+fn overlay_by_options(stack: &Stack<'_>, why: &mut String) -> Result<OwnedFd, Errno> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let configure = || -> Result<(), Errno> {
+        for lower in &stack.lowers {
+            fsconfig_set_string(&context, "lowerdir+", name(lower))?;
+        }
+        for (key, value) in options(stack) {
+            match value {
+                Some(value) => fsconfig_set_string(&context, key, value)?,
+                None => fsconfig_set_flag(&context, key)?,
+            }
+        }
+        fsconfig_create(&context)
+    };
+    let mount = configure().and_then(|()| {
+        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    });
+    if mount.is_err() {
+        *why = complaints(&context);
+    }
+    mount
+}
+
+/// By mount(2): fsconfig(2) takes 255 bytes of `lowerdir` at most. It wants a mount point, which is one of
+/// the directories, for a moment, in the mount namespace of this process.
+fn overlay_by_page(stack: &Stack<'_>) -> Result<OwnedFd, Errno> {
+    let lowers: Vec<String> = stack.lowers.iter().map(name).collect();
+    let mut page = format!("lowerdir={}", lowers.join(":"));
+    for (key, value) in options(stack) {
+        page.extend([",", key]);
+        page.extend(value.iter().flat_map(|value| ["=", value]));
+    }
+    let page = CString::new(page).map_err(|_| Errno::INVAL)?;
+    let covered = stack.writable.map(|(upper, _)| upper);
+    let covered = covered.or(stack.lowers.first()).ok_or(Errno::INVAL)?;
+    let point = rustix::fs::readlink(name(covered), Vec::new())?;
+    rustix::mount::mount(
+        "overlay",
+        &point,
+        "overlay",
+        MountFlags::NODEV,
+        page.as_c_str(),
+    )?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, &point, flags);
+    rustix::mount::unmount(&point, UnmountFlags::DETACH)?;
+    mount
+}
+
+/// A directory's name below /proc/self/fd.
+fn name(fd: &OwnedFd) -> String {
+    fd.as_raw_fd().to_string()
+}
+
+/// The options beside `lowerdir`.
+fn options(stack: &Stack<'_>) -> Vec<(&'static str, Option<String>)> {
+    let mut options = Vec::new();
     if let Some((upper, work)) = stack.writable {
-        fsconfig_set_string(context, "upperdir", name(upper))?;
-        fsconfig_set_string(context, "workdir", name(work))?;
+        options.push(("upperdir", Some(name(upper))));
+        options.push(("workdir", Some(name(work))));
         // Neither fsync of the command nor unmounting waits for the disk: a layer is made durable
         // when it is committed, and an interrupted upper is thrown away.
-        fsconfig_set_flag(context, "volatile")?;
+        options.push(("volatile", None));
     }
     // Nothing in a layer may redirect the kernel to another path (security: forged xattrs), and
     // every file in the upper is whole, so that the upper can be read as a layer.
@@ -99,12 +160,12 @@ fn configure(context: &OwnedFd, stack: &Stack<'_>) -> Result<(), Errno> {
         ("metacopy", "off"),
         ("redirect_dir", "nofollow"),
     ] {
-        fsconfig_set_string(context, key, value)?;
+        options.push((key, Some(value.to_owned())));
     }
     if in_user_namespace() {
-        fsconfig_set_flag(context, "userxattr")?;
+        options.push(("userxattr", None));
     }
-    Ok(())
+    options
 }
 
 /// What the kernel wrote into the log of a file system context: one message for each read.
@@ -122,23 +183,6 @@ fn complaints(context: &OwnedFd) -> String {
         return String::new();
     }
     format!(" ({})", messages.join("; "))
-}
-
-fn set_lowers(context: &OwnedFd, lowers: &[OwnedFd]) -> Result<(), Errno> {
-    for (position, lower) in lowers.iter().enumerate() {
-        let name = lower.as_raw_fd().to_string();
-        match fsconfig_set_string(context, "lowerdir+", name) {
-            Ok(()) => (),
-            // Before Linux 6.5 there is only the list, of at most 255 bytes here.
-            Err(Errno::INVAL) if position == 0 => {
-                let names: Vec<String> =
-                    lowers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
-                return fsconfig_set_string(context, "lowerdir", names.join(":"));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Makes `root`, an attached mount, the root directory of all processes in this mount namespace,
@@ -172,4 +216,74 @@ pub fn has_single_id() -> bool {
         return false;
     };
     map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::os::fd::AsFd;
+
+    use nix::sched::CloneFlags;
+    use rustix::fs::{Dir, OFlags};
+    use rustix::mount::MountPropagationFlags;
+
+    use super::*;
+
+    /// What a stack of so many layers, a file in each, looks like at its root.
+    fn names(
+        layers: usize,
+        mount: impl Fn(&Stack<'_>) -> Result<OwnedFd, Errno>,
+    ) -> Result<BTreeSet<String>, Errno> {
+        let ground = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = ground.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let lowers: Vec<PathBuf> = (0..layers)
+            .map(|number| {
+                let path = make(&number.to_string());
+                std::fs::write(path.join(format!("f{number}")), "x").unwrap();
+                path
+            })
+            .collect();
+        let (upper, work) = (make("upper"), make("work"));
+        let (upper, work) = (
+            open_directory(&upper).unwrap(),
+            open_directory(&work).unwrap(),
+        );
+        let stack = Stack {
+            lowers: open_lowers(&lowers).unwrap(),
+            writable: Some((&upper, &work)),
+        };
+        rustix::process::chdir("/proc/self/fd").unwrap();
+        let mounted = mount(&stack)?;
+        let root = rustix::fs::openat(&mounted, ".", OFlags::DIRECTORY, Mode::empty())?;
+        assert!(rustix::fs::openat(root.as_fd(), "new", OFlags::CREATE, Mode::RWXU).is_ok());
+        let names = Dir::read_from(root)?.map(|entry| entry.unwrap());
+        let names = names.map(|entry| entry.file_name().to_str().unwrap().to_owned());
+        Ok(names.filter(|name| !name.starts_with('.')).collect())
+    }
+
+    #[test]
+    fn old_kernels_get_their_options_as_one_page() {
+        // A thread with a mount namespace and a current directory of its own.
+        let thread = std::thread::spawn(|| {
+            if let Err(error) = nix::sched::unshare(CloneFlags::CLONE_NEWNS) {
+                crate::testing::skip(&format!("no mount namespace: {error}"));
+                return;
+            }
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private).unwrap();
+            for layers in [1, 2, 100, 400] {
+                let page = names(layers, overlay_by_page).unwrap();
+                assert_eq!(page.len(), layers + 1);
+                let options = names(layers, |stack| {
+                    overlay_by_options(stack, &mut String::new())
+                });
+                assert!(options.is_err() || options == Ok(page));
+            }
+        });
+        thread.join().unwrap();
+    }
 }
