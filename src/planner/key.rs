@@ -45,8 +45,8 @@ pub fn operation(op: &Op) -> Material {
         Op::Scratch => Material::new("scratch"),
         Op::Image(image) => Material::new("image").with("name", image.name.as_str()),
         Op::Run(run) => Material::new("run")
-            .with("args", run.args.clone())
-            .with("script", run.script.clone()),
+            .with("args", &run.args)
+            .with("script", &run.script),
         Op::Copy(copy) => Material::new("copy")
             .with("inputs", inputs(copy))
             .with("destination", copy.destination.as_str()),
@@ -77,7 +77,7 @@ pub fn definition(step: &Step, keys: &[Key], selections: &Selections) -> Materia
             let material = observed_by_copy(step, copy)
                 .with("destination", copy.destination.as_str())
                 .with("directory", copy.destination_is_directory)
-                .with("chown", copy.chown.clone());
+                .with("chown", &copy.chown);
             let material = match &copy.from {
                 Source::Step(from) => material.with("from", key(*from)),
                 Source::Context(_) => material.with("selection", selection(selections.copy)),
@@ -130,7 +130,12 @@ pub(crate) const INPUTS: [&str; 8] = [
 ];
 
 /// Adds a field unless it says what it says mostly; its absence then means that.
-fn unless(material: Material, usual: bool, name: &str, value: impl FnOnce() -> Value) -> Material {
+fn unless(
+    material: Material,
+    usual: bool,
+    name: &'static str,
+    value: impl FnOnce() -> Value,
+) -> Material {
     if usual {
         material
     } else {
@@ -145,7 +150,7 @@ fn observed_by_run(step: &Step, run: &RunOp) -> Material {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     let m = Material::new("run")
-        .with("args", run.args.clone())
+        .with("args", &run.args)
         .with("env", env)
         .with("cwd", run.cwd.as_str())
         .with("platform", run.platform.to_string())
