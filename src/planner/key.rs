@@ -144,14 +144,9 @@ fn unless(
 }
 
 fn observed_by_run(step: &Step, run: &RunOp) -> Material {
-    let env: Vec<String> = run
-        .env
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let m = Material::new("run")
         .with("args", &run.args)
-        .with("env", env)
+        .with("env", &run.env)
         .with("cwd", run.cwd.as_str())
         .with("platform", run.platform.to_string())
         .with("epoch", step.epoch.0);
