@@ -79,7 +79,8 @@ impl Material {
         }
     }
 
-    /// Adds a field. Setting a field twice is a bug; the later value stays.
+    /// Adds a field; what stands behind it is moved, so the cheapest order is that of the names.
+    /// Setting a field twice is a bug; the later value stays.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Canonical) -> Self {
         let place = self.starts.binary_search_by_key(&name, |(known, _)| known);
@@ -89,14 +90,15 @@ impl Material {
         else {
             return self.rewritten(name, &value);
         };
-        let mut field = String::with_capacity(256);
-        write_string(&mut field, name);
-        field.push(':');
-        value.write(&mut field);
-        field.push(',');
-        self.text.insert_str(at, &field);
+        let rest = self.text.split_off(at);
+        write_string(&mut self.text, name);
+        self.text.push(':');
+        value.write(&mut self.text);
+        self.text.push(',');
+        let length = self.text.len() - at;
+        self.text.push_str(&rest);
         for (_, start) in &mut self.starts[index..] {
-            *start += field.len();
+            *start += length;
         }
         self.starts.insert(index, (name, at));
         self.fields.take();

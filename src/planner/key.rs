@@ -68,7 +68,7 @@ pub fn definition(step: &Step, keys: &[Key], selections: &Selections) -> Materia
             Material::new("image").with("chain", chain(layers))
         }
         Op::Run(run) => {
-            let material = observed_by_run(step, run).with("base", base);
+            let material = observed_by_run(step, run, ("base", base));
             unless(material, run.mounts.is_empty(), "mount_sources", || {
                 mount_sources(run, selections, |step| json!({ "step": key(step) })).into()
             })
@@ -101,12 +101,11 @@ pub fn run_content(
     below: &[DiffId],
     selections: &Selections,
 ) -> Material {
-    observed_by_run(step, run)
-        .with("chain", chain(below.iter().copied()))
-        .with(
-            "mount_sources",
-            mount_sources(run, selections, |_| Value::Null),
-        )
+    let chain = chain(below.iter().copied());
+    observed_by_run(step, run, ("chain", Value::Array(chain))).with(
+        "mount_sources",
+        mount_sources(run, selections, |_| Value::Null),
+    )
 }
 
 /// The material of a COPY's, ADD's or WORKDIR's content key: the entries of its layer, known before
@@ -143,13 +142,15 @@ fn unless(
     }
 }
 
-fn observed_by_run(step: &Step, run: &RunOp) -> Material {
+/// `below` is what it stands on.
+fn observed_by_run(step: &Step, run: &RunOp, below: (&'static str, Value)) -> Material {
     let m = Material::new("run")
         .with("args", &run.args)
-        .with("env", &run.env)
+        .with(below.0, below.1)
         .with("cwd", run.cwd.as_str())
-        .with("platform", run.platform.to_string())
-        .with("epoch", step.epoch.0);
+        .with("env", &run.env)
+        .with("epoch", step.epoch.0)
+        .with("platform", run.platform.to_string());
     let m = unless(m, run.script.is_none(), "script", || json!(run.script));
     let m = unless(m, run.user.is_empty(), "user", || json!(run.user));
     let m = unless(m, run.mounts.is_empty(), "mounts", || {
