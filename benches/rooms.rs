@@ -1,4 +1,4 @@
-//! The pure rooms by themselves: language, tree, layer. What a whole build costs is `bench/run`.
+//! The pure rooms by themselves: language, plan, tree, layer. What a whole build costs is `bench/run`.
 //!
 //! `cargo bench --bench rooms [WORD]`
 
@@ -12,11 +12,18 @@ use std::hint::black_box;
 use std::io::{self, Cursor, Read, sink};
 use std::sync::Arc;
 
+use builder::cache::{Key, Record};
 use builder::clock::Epoch;
 use builder::diagnostic::SourceFile;
+use builder::digest::ContentDigest;
+use builder::failure::Failure;
 use builder::image::Compression;
 use builder::layer::{Contents, Encoding, write_layer};
 use builder::parser::parse;
+use builder::planner::op::{CopyOp, SelectionDigest};
+use builder::planner::ports::{CacheProbe, ContextProbe, ImageResolver, ResolvedImage};
+use builder::planner::{EpochPolicy, NoCache, PlanRequest, RunDefaults, World, graph, plan};
+use builder::platform::Platform;
 use builder::tree::{Entry, Kind, Tree, TreePath, Unread, View};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -35,6 +42,86 @@ fn language(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("parse 500 stages", |bencher| {
         bencher.iter(|| black_box(parse(&source)));
+    });
+    group.finish();
+}
+
+/// A file of 1,000 lines of all kinds, the same as that of `bench/run --only long_plan`.
+fn long_file() -> String {
+    let lines = (0..100).map(|n| {
+        format!(
+            "ARG A{n}=v{n}\nENV E{n}=$A{n}-${{PATH:-none}}\nWORKDIR /w/$E{n}\nLABEL l{n}=$E{n}\n\
+             COPY f{n} /srv/$E{n}/\nEXPOSE {}\n# {n}\nUSER u{n}\nRUN echo \\\n    {n}\n",
+            n + 1
+        )
+    });
+    String::from("FROM scratch\n") + &lines.collect::<String>()
+}
+
+/// A world without images, whose files are all alike, and which has built nothing yet.
+struct Nothing;
+
+impl ImageResolver for Nothing {
+    fn resolve(&self, name: &str, _: &Platform) -> Result<ResolvedImage, Failure> {
+        unreachable!("no image is named, but `{name}` was asked for")
+    }
+}
+
+impl ContextProbe for Nothing {
+    fn named(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn selection(&self, _: &CopyOp) -> Result<SelectionDigest, Failure> {
+        Ok(SelectionDigest(ContentDigest::of(b"x")))
+    }
+
+    fn mounted(&self, _: &str, _: &str) -> Result<SelectionDigest, Failure> {
+        Ok(SelectionDigest(ContentDigest::of(b"x")))
+    }
+}
+
+impl CacheProbe for Nothing {
+    fn probe(&self, _: &Key) -> Option<Record> {
+        None
+    }
+
+    fn similar(&self, _: &Key) -> Vec<Record> {
+        Vec::new()
+    }
+}
+
+fn planning(criterion: &mut Criterion) {
+    let source = SourceFile::new("Dockerfile", long_file());
+    let (dockerfile, _) = parse(&source);
+    let (build_args, labels) = (BTreeMap::new(), BTreeMap::new());
+    let request = PlanRequest {
+        dockerfile: &dockerfile,
+        target: None,
+        build_args: &build_args,
+        labels: &labels,
+        platforms: &[],
+        build_platform: Platform::new("linux", "amd64", None),
+        no_cache: NoCache::Never,
+        epoch: EpochPolicy::Base,
+        run: RunDefaults::default(),
+    };
+    let world = World {
+        images: &Nothing,
+        contexts: &Nothing,
+    };
+    let mut group = criterion.benchmark_group("1000 lines");
+    group.bench_function("parse", |bencher| {
+        bencher.iter(|| black_box(parse(&source)));
+    });
+    group.bench_function("make the graph", |bencher| {
+        bencher.iter(|| graph(&request, world).expect("the file is right"));
+    });
+    group.bench_function("make the graph, the keys and the plan", |bencher| {
+        bencher.iter(|| {
+            let graph = graph(&request, world).expect("the file is right");
+            plan(graph, &source, &Nothing, &Nothing).expect("nothing is asked that could fail")
+        });
     });
     group.finish();
 }
@@ -123,5 +210,5 @@ fn layer(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(rooms, language, tree, layer);
+criterion_group!(rooms, language, planning, tree, layer);
 criterion_main!(rooms);

@@ -11,7 +11,5 @@ fn main() -> ExitCode {
     if let Some(code) = builder::executor::sandbox::run_if_child() {
         return code;
     }
-    #[cfg(target_env = "musl")]
-    builder::sys::memory::give_back_at_once();
     builder::cli::main(std::env::args_os())
 }

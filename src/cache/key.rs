@@ -1,7 +1,6 @@
 //! Keys: the digest of all that a step can observe, printable field by field.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -47,38 +46,82 @@ impl FromStr for Key {
 /// escaped as serde_json does: two different materials never have the same text (JSON frames every
 /// value), so equal keys mean equal materials (docs/design/cache-keys.md).
 ///
-/// A material that was read from a record keeps its text and is taken apart only when somebody
-/// looks into it: a probe of 500 records parses none of their materials.
-#[derive(Clone, Default)]
+/// A material is its text. It is taken apart only when somebody looks into it: making the keys of
+/// 300 steps builds no tree of values, and a probe of 500 records parses none of their materials.
+#[derive(Clone)]
 pub struct Material {
-    /// The text it was read from; `None` once a field was set here.
-    text: Option<String>,
+    /// The canonical text; of a material that was read the text that was read.
+    text: String,
+    /// The fields in order of their names, and where each starts in the text; none of a material
+    /// that was read.
+    starts: Vec<(&'static str, usize)>,
     fields: OnceLock<Map<String, Value>>,
 }
 
 impl Material {
     /// Material of an operation, e.g. `run`, `copy`; holds the version and the operation's name.
     pub fn new(operation: &str) -> Self {
-        let mut map = Map::new();
-        map.insert("version".to_owned(), Value::from(KEY_VERSION));
-        map.insert("op".to_owned(), Value::from(operation));
-        Self::of(map)
-    }
-
-    fn of(fields: Map<String, Value>) -> Self {
+        let mut text = String::with_capacity(512);
+        text.push_str("{\"op\":");
+        let op = 1;
+        operation.write(&mut text);
+        text.push(',');
+        let version = text.len();
+        text.push_str("\"version\":");
+        KEY_VERSION.write(&mut text);
+        text.push('}');
+        let mut starts = Vec::with_capacity(16);
+        starts.extend([("op", op), ("version", version)]);
         Self {
-            text: None,
-            fields: OnceLock::from(fields),
+            text,
+            starts,
+            fields: OnceLock::new(),
         }
     }
 
-    /// Adds a field. Setting a field twice is a bug; the later value stays.
+    /// Adds a field; what stands behind it is moved, so the cheapest order is that of the names.
+    /// Setting a field twice is a bug; the later value stays.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Canonical) -> Self {
+        let place = self.starts.binary_search_by_key(&name, |(known, _)| known);
+        let Some((index, &(_, at))) = place
+            .err()
+            .and_then(|index| Some((index, self.starts.get(index)?)))
+        else {
+            return self.rewritten(name, &value);
+        };
+        let rest = self.text.split_off(at);
+        write_string(&mut self.text, name);
+        self.text.push(':');
+        value.write(&mut self.text);
+        self.text.push(',');
+        let length = self.text.len() - at;
+        self.text.push_str(&rest);
+        for (_, start) in &mut self.starts[index..] {
+            *start += length;
+        }
+        self.starts.insert(index, (name, at));
+        self.fields.take();
+        self
+    }
+
+    /// The same by way of the fields: for a material that was read, and for a field that is there
+    /// or comes last.
+    fn rewritten(mut self, name: &str, value: &impl Canonical) -> Self {
         self.map();
         let mut fields = self.fields.take().unwrap_or_default();
-        fields.insert(name.to_owned(), value.into());
-        Self::of(fields)
+        let mut text = String::new();
+        value.write(&mut text);
+        fields.insert(
+            name.to_owned(),
+            serde_json::from_str(&text).unwrap_or_default(),
+        );
+        text.clear();
+        write_object(&mut text, &fields);
+        self.text = text;
+        self.starts.clear();
+        self.fields = OnceLock::from(fields);
+        self
     }
 
     /// The value of a field.
@@ -100,13 +143,8 @@ impl Material {
 
     /// The canonical text; for a material that was read, the very text that was read, so that
     /// comparing its key with a known one also proves that it is canonical.
-    pub fn canonical(&self) -> Cow<'_, str> {
-        if let Some(text) = &self.text {
-            return Cow::Borrowed(text);
-        }
-        let mut text = String::with_capacity(512);
-        write_object(&mut text, self.map());
-        Cow::Owned(text)
+    pub fn canonical(&self) -> &str {
+        &self.text
     }
 
     /// The names of the fields in which two materials differ.
@@ -124,10 +162,8 @@ impl Material {
 
     /// The fields; those of a text that nests deeper than serde_json reads are empty.
     fn map(&self) -> &Map<String, Value> {
-        self.fields.get_or_init(|| {
-            let text = self.text.as_deref().unwrap_or("{}");
-            serde_json::from_str(text).unwrap_or_default()
-        })
+        self.fields
+            .get_or_init(|| serde_json::from_str(&self.text).unwrap_or_default())
     }
 }
 
@@ -145,7 +181,7 @@ impl PartialEq for Material {
 
 impl Serialize for Material {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.canonical().into_owned())
+        RawValue::from_string(self.text.clone())
             .map_err(serde::ser::Error::custom)?
             .serialize(serializer)
     }
@@ -160,9 +196,95 @@ impl<'de> Deserialize<'de> for Material {
             return Err(serde::de::Error::custom("the material is not an object"));
         }
         Ok(Self {
-            text: Some(text),
+            text,
+            starts: Vec::new(),
             fields: OnceLock::new(),
         })
+    }
+}
+
+/// A value of a field of a material, as canonical JSON.
+pub trait Canonical {
+    /// Appends the canonical text of the value.
+    fn write(&self, text: &mut String);
+}
+
+impl<T: Canonical + ?Sized> Canonical for &T {
+    fn write(&self, text: &mut String) {
+        (**self).write(text);
+    }
+}
+
+impl Canonical for str {
+    fn write(&self, text: &mut String) {
+        write_string(text, self);
+    }
+}
+
+impl Canonical for String {
+    fn write(&self, text: &mut String) {
+        write_string(text, self);
+    }
+}
+
+impl Canonical for bool {
+    fn write(&self, text: &mut String) {
+        text.push_str(if *self { "true" } else { "false" });
+    }
+}
+
+/// Integers in decimal.
+macro_rules! canonical_integers {
+    ($($integer:ty)*) => {
+        $(impl Canonical for $integer {
+            fn write(&self, text: &mut String) {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{self}");
+            }
+        })*
+    };
+}
+
+canonical_integers!(i32 u32 i64 u64 usize);
+
+impl<T: Canonical> Canonical for Option<T> {
+    fn write(&self, text: &mut String) {
+        match self {
+            Some(value) => value.write(text),
+            None => text.push_str("null"),
+        }
+    }
+}
+
+impl<T: Canonical> Canonical for [T] {
+    fn write(&self, text: &mut String) {
+        text.push('[');
+        for (index, item) in self.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            item.write(text);
+        }
+        text.push(']');
+    }
+}
+
+impl<T: Canonical> Canonical for Vec<T> {
+    fn write(&self, text: &mut String) {
+        self.as_slice().write(text);
+    }
+}
+
+impl Canonical for Value {
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::Object(map) => write_object(text, map),
+            Self::Array(items) => items.write(text),
+            Self::String(string) => write_string(text, string),
+            Self::Null => text.push_str("null"),
+            Self::Bool(value) => value.write(text),
+            Self::Number(number) => text.push_str(&number.to_string()),
+        }
     }
 }
 
@@ -177,27 +299,9 @@ fn write_object(text: &mut String, map: &Map<String, Value>) {
         }
         write_string(text, name);
         text.push(':');
-        write_value(text, &map[name]);
+        map[name].write(text);
     }
     text.push('}');
-}
-
-fn write_value(text: &mut String, value: &Value) {
-    match value {
-        Value::Object(map) => write_object(text, map),
-        Value::Array(items) => {
-            text.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                write_value(text, item);
-            }
-            text.push(']');
-        }
-        Value::String(string) => write_string(text, string),
-        Value::Null | Value::Bool(_) | Value::Number(_) => text.push_str(&value.to_string()),
-    }
 }
 
 fn write_string(text: &mut String, string: &str) {
@@ -205,7 +309,10 @@ fn write_string(text: &mut String, string: &str) {
     if string.bytes().any(needs_escape) {
         text.push_str(&Value::from(string).to_string());
     } else {
-        text.extend(["\"", string, "\""]);
+        text.reserve(string.len() + 2);
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
     }
 }
 
@@ -229,6 +336,33 @@ mod tests {
             let mut text = String::new();
             write_string(&mut text, &string);
             prop_assert_eq!(text, serde_json::to_string(&string).unwrap());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_made_field_by_field_is_that_of_the_whole(
+            fields in proptest::collection::vec(
+                (
+                    proptest::sample::select(vec!["a", "env", "op2", "user", "version", "z"]),
+                    proptest::collection::vec(any::<String>(), 0..3),
+                ),
+                0..6,
+            ),
+        ) {
+            let mut material = Material::new("run");
+            let mut whole = Map::new();
+            whole.insert("op".to_owned(), Value::from("run"));
+            whole.insert("version".to_owned(), Value::from(KEY_VERSION));
+            for (name, list) in &fields {
+                material = material.with(name, list);
+                whole.insert((*name).to_owned(), Value::from(list.clone()));
+            }
+            let mut text = String::new();
+            write_object(&mut text, &whole);
+            prop_assert_eq!(material.canonical(), &text);
+            prop_assert_eq!(material.key(), Key(Digest::of(text.as_bytes())));
+            prop_assert_eq!(material.fields().count(), whole.len());
         }
     }
 
@@ -282,7 +416,7 @@ mod tests {
             a in proptest::collection::vec(".{0,4}", 0..4),
             b in proptest::collection::vec(".{0,4}", 0..4),
         ) {
-            let text = |list: &[String]| Material::new("x").with("l", list.to_vec()).canonical().into_owned();
+            let text = |list: &[String]| Material::new("x").with("l", list.to_vec()).canonical().to_owned();
             prop_assert_eq!(a == b, text(&a) == text(&b));
         }
     }

@@ -28,6 +28,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> process::ExitCode {
 fn run(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Stop> {
     let args = Args::read(words)?;
     let environment = Environment::read().map_err(CliError::Directory)?;
+    // What a plan frees it needs again a moment later: giving it back would be a quarter of its time.
+    #[cfg(target_env = "musl")]
+    if !matches!(args.verb, Verb::Plan(_)) {
+        crate::sys::memory::give_back_at_once();
+    }
     if args.global.debug {
         start_tracing(&environment);
     }

@@ -15,6 +15,7 @@ use super::step::{Made, Receipt};
 use crate::cache::store::DirDraft;
 use crate::event::{Activity, Stream};
 use crate::failure::Failure;
+use crate::planner::Variable;
 use crate::planner::graph::{Step, StepId};
 use crate::planner::key;
 use crate::planner::op::{Network, RunMount, RunOp, Security, Source};
@@ -218,7 +219,7 @@ impl Executor<'_> {
         lowers: Vec<std::path::PathBuf>,
         draft: &DirDraft,
     ) -> Result<SandboxSpec, Failure> {
-        let mut env = run.env.clone();
+        let mut env: Vec<_> = run.env.iter().map(Variable::pair).collect();
         for (name, value) in run.proxies.iter().chain(mounts.env()) {
             env.retain(|(other, _)| other != name);
             env.push((name.clone(), value.clone()));

@@ -105,6 +105,9 @@ pub fn describe(problem: &Diagnostic) -> String {
     }
 }
 
+/// So many instructions are made room for, if a file has as many lines.
+const RESERVED: usize = 1024;
+
 /// What parsing a file is at.
 struct Parser<'a> {
     source: &'a Arc<SourceFile>,
@@ -134,6 +137,10 @@ impl<'a> Parser<'a> {
 
     /// Reads instructions from `start` to the end of the file or to a limit.
     fn instructions(&mut self, start: usize) {
+        // A list that grows by doubling touches new memory each time.
+        let rest = self.source.text.get(start..).unwrap_or_default();
+        let lines = rest.lines().take(RESERVED).count();
+        self.file.instructions.reserve(lines);
         let mut lines = Lines::new(self.source, self.file.escape(), start);
         while let Some(logical) = lines.logical(&mut self.problems) {
             let instruction = self.instruction(logical, &mut lines);

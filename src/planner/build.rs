@@ -101,7 +101,7 @@ pub(super) fn globals(request: &PlanRequest<'_>, site: Site<'_, '_>) -> Result<G
                 (None, None) => None,
             };
             if let Some(value) = value {
-                globals.0.set(name, value);
+                globals.0.set(name, &value);
             }
         }
     }

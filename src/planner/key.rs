@@ -45,8 +45,8 @@ pub fn operation(op: &Op) -> Material {
         Op::Scratch => Material::new("scratch"),
         Op::Image(image) => Material::new("image").with("name", image.name.as_str()),
         Op::Run(run) => Material::new("run")
-            .with("args", run.args.clone())
-            .with("script", run.script.clone()),
+            .with("args", &run.args)
+            .with("script", &run.script),
         Op::Copy(copy) => Material::new("copy")
             .with("inputs", inputs(copy))
             .with("destination", copy.destination.as_str()),
@@ -68,7 +68,7 @@ pub fn definition(step: &Step, keys: &[Key], selections: &Selections) -> Materia
             Material::new("image").with("chain", chain(layers))
         }
         Op::Run(run) => {
-            let material = observed_by_run(step, run).with("base", base);
+            let material = observed_by_run(step, run, ("base", base));
             unless(material, run.mounts.is_empty(), "mount_sources", || {
                 mount_sources(run, selections, |step| json!({ "step": key(step) })).into()
             })
@@ -77,7 +77,7 @@ pub fn definition(step: &Step, keys: &[Key], selections: &Selections) -> Materia
             let material = observed_by_copy(step, copy)
                 .with("destination", copy.destination.as_str())
                 .with("directory", copy.destination_is_directory)
-                .with("chown", copy.chown.clone());
+                .with("chown", &copy.chown);
             let material = match &copy.from {
                 Source::Step(from) => material.with("from", key(*from)),
                 Source::Context(_) => material.with("selection", selection(selections.copy)),
@@ -101,12 +101,11 @@ pub fn run_content(
     below: &[DiffId],
     selections: &Selections,
 ) -> Material {
-    observed_by_run(step, run)
-        .with("chain", chain(below.iter().copied()))
-        .with(
-            "mount_sources",
-            mount_sources(run, selections, |_| Value::Null),
-        )
+    let chain = chain(below.iter().copied());
+    observed_by_run(step, run, ("chain", Value::Array(chain))).with(
+        "mount_sources",
+        mount_sources(run, selections, |_| Value::Null),
+    )
 }
 
 /// The material of a COPY's, ADD's or WORKDIR's content key: the entries of its layer, known before
@@ -130,7 +129,12 @@ pub(crate) const INPUTS: [&str; 8] = [
 ];
 
 /// Adds a field unless it says what it says mostly; its absence then means that.
-fn unless(material: Material, usual: bool, name: &str, value: impl FnOnce() -> Value) -> Material {
+fn unless(
+    material: Material,
+    usual: bool,
+    name: &'static str,
+    value: impl FnOnce() -> Value,
+) -> Material {
     if usual {
         material
     } else {
@@ -138,18 +142,15 @@ fn unless(material: Material, usual: bool, name: &str, value: impl FnOnce() -> V
     }
 }
 
-fn observed_by_run(step: &Step, run: &RunOp) -> Material {
-    let env: Vec<String> = run
-        .env
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+/// `below` is what it stands on.
+fn observed_by_run(step: &Step, run: &RunOp, below: (&'static str, Value)) -> Material {
     let m = Material::new("run")
-        .with("args", run.args.clone())
-        .with("env", env)
+        .with("args", &run.args)
+        .with(below.0, below.1)
         .with("cwd", run.cwd.as_str())
-        .with("platform", run.platform.to_string())
-        .with("epoch", step.epoch.0);
+        .with("env", &run.env)
+        .with("epoch", step.epoch.0)
+        .with("platform", run.platform.to_string());
     let m = unless(m, run.script.is_none(), "script", || json!(run.script));
     let m = unless(m, run.user.is_empty(), "user", || json!(run.user));
     let m = unless(m, run.mounts.is_empty(), "mounts", || {

@@ -38,6 +38,7 @@ mod scope;
 mod source;
 mod stage;
 mod survey;
+mod variable;
 mod words;
 
 #[cfg(test)]
@@ -52,3 +53,4 @@ pub use probe::{Verdict, plan};
 pub use request::{EpochPolicy, NoCache, PlanRequest, RunDefaults};
 pub use source::World;
 pub use survey::{Survey, arguments, survey};
+pub use variable::Variable;

@@ -1,13 +1,12 @@
 //! ONBUILD triggers that a base image left.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::failure::Failure;
 use crate::parser::{self, ast::Instruction};
 
-use super::resolve::{Entry, Origin};
+use super::resolve::{Entry, Held, Origin};
 use super::words::Words;
 
 /// Parses the triggers of the image `name`, in order. Diagnostics show the trigger's own text.
@@ -27,7 +26,7 @@ pub(crate) fn of_image(
             file.instructions
                 .into_iter()
                 .map(|instruction: Instruction| Entry {
-                    instruction: Cow::Owned(instruction),
+                    instruction: Held::Owned(Box::new(instruction)),
                     origin: Origin::ImageTrigger(Rc::clone(&own)),
                 }),
         );

@@ -9,6 +9,7 @@ use crate::reference::Reference;
 
 use super::graph::StepId;
 use super::ports::BaseLayer;
+use super::variable::Variable;
 
 /// An operation on a file system.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +67,7 @@ pub struct RunOp {
     /// `args` then holds only its path, `/dev/pipes/` and the heredoc's name.
     pub script: Option<String>,
     /// The environment in order: image ENV overlaid with visible ARGs; without proxies.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<Variable>,
     /// Proxy variables: given to the command, in no key and no history.
     pub proxies: Vec<(String, String)>,
     /// The directory to start in, absolute.

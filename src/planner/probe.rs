@@ -269,10 +269,10 @@ impl Prober<'_> {
     fn may_hit_by_content(&self, step: &Step) -> bool {
         let own = &self.materials[step.id.0];
         let operation = key::operation(&step.op).key();
-        let taken = own.field("selection");
         self.cache.similar(&operation).iter().any(|record| {
             let other = &record.material;
             // What is taken from a context is known; a record of other files is of no use.
+            let taken = own.field("selection");
             let same_files = taken.is_none() || taken == other.field("selection");
             same_files
                 && own

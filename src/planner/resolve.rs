@@ -1,7 +1,7 @@
 //! Stages of one target platform: bases resolved, ONBUILD spliced in, unreachable ones dropped.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use crate::diagnostic::{Diagnostic, Span};
@@ -55,9 +55,29 @@ pub(crate) enum Base {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<'a> {
     /// The instruction.
-    pub(crate) instruction: Cow<'a, Instruction>,
+    pub(crate) instruction: Held<'a>,
     /// Where it came from.
     pub(crate) origin: Origin,
+}
+
+/// An instruction of the file, or one that was parsed on the way.
+#[derive(Clone, Debug)]
+pub(crate) enum Held<'a> {
+    /// One of the file.
+    Borrowed(&'a Instruction),
+    /// One of an image's trigger; boxed, so that those of the file cost a pointer each.
+    Owned(Box<Instruction>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Instruction;
+
+    fn deref(&self) -> &Instruction {
+        match self {
+            Self::Borrowed(instruction) => instruction,
+            Self::Owned(instruction) => instruction,
+        }
+    }
 }
 
 /// Where an instruction came from.
@@ -167,7 +187,7 @@ fn finish<'a>(
 ) -> ResolvedStage<'a> {
     let own = if header.replaced { &[] } else { stage.body };
     let own = own.iter().map(|instruction| Entry {
-        instruction: Cow::Borrowed(instruction),
+        instruction: Held::Borrowed(instruction),
         origin: Origin::Stage,
     });
     ResolvedStage {
@@ -454,7 +474,7 @@ fn stage_triggers<'a>(
             .iter()
             .filter_map(|instruction| match &instruction.command {
                 Command::Onbuild(onbuild) => Some(Entry {
-                    instruction: Cow::Borrowed(&*onbuild.instruction),
+                    instruction: Held::Borrowed(&onbuild.instruction),
                     origin: Origin::StageTrigger,
                 }),
                 _ => None,

@@ -4,12 +4,15 @@
 //! arguments; only FROM lines see them. A [`Scope`] is what the instructions of one stage see; a
 //! child stage starts with its parent's.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::image::ContainerConfig;
 use crate::platform::Platform;
 
 use crate::parser::expand::Env;
+
+use super::variable::{Variable, VariableList};
 
 /// The names that a RUN gets without ARG, and that are in no key and no history.
 const PROXIES: [&str; 5] = [
@@ -22,33 +25,6 @@ const PROXIES: [&str; 5] = [
 
 /// ARGs that are declared but never reach a command's environment.
 const NOT_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
-
-/// Ordered variables; setting a name again keeps its place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct VariableList(Vec<(String, String)>);
-
-impl VariableList {
-    /// Sets a variable.
-    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
-        let value = value.into();
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some(slot) => slot.1 = value,
-            None => self.0.push((name.to_owned(), value)),
-        }
-    }
-
-    /// All, in order.
-    pub(crate) fn pairs(&self) -> &[(String, String)] {
-        &self.0
-    }
-}
-
-impl Env for VariableList {
-    fn lookup(&self, name: &str) -> Option<&str> {
-        let pair = self.0.iter().find(|(known, _)| known == name)?;
-        Some(&pair.1)
-    }
-}
 
 /// What FROM lines see, for one target platform.
 #[derive(Clone, Debug, Default)]
@@ -72,13 +48,13 @@ impl Globals {
                 ("ARCH", platform.architecture.clone()),
                 ("VARIANT", part(&platform.variant)),
             ] {
-                list.set(&format!("{prefix}{name}"), value);
+                list.set(&format!("{prefix}{name}"), &value);
             }
         }
         list.set("TARGETSTAGE", stage);
         for (name, value) in overrides {
             if list.lookup(name).is_some() {
-                list.set(name, value.as_str());
+                list.set(name, value);
             }
         }
         Self(list)
@@ -108,7 +84,10 @@ fn full_platform(platform: &Platform) -> String {
 pub(crate) struct Scope {
     environment: VariableList,
     /// Declared ARGs in order of first declaration, with their values as they were then.
-    declared: Vec<(String, String)>,
+    declared: VariableList,
+    /// `A=1 B=2 ` of the declared ARGs with what they are now: kept from RUN to RUN, since most files
+    /// declare all of them once.
+    shown: OnceCell<String>,
 }
 
 impl Scope {
@@ -116,13 +95,16 @@ impl Scope {
     pub(crate) fn inherit(&mut self, config: &ContainerConfig) {
         for variable in &config.env {
             let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-            self.environment.set(name, value);
+            self.set(name, value);
         }
     }
 
     /// ENV.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.set(name, value);
+        if self.declared.lookup(name).is_some() {
+            self.shown = OnceCell::new();
+        }
     }
 
     /// ARG: declares a name and, if it has a value, puts it into the environment of what follows.
@@ -132,38 +114,47 @@ impl Scope {
         {
             self.environment.set(name, value);
         }
-        let value = value.unwrap_or_default().to_owned();
-        match self.declared.iter_mut().find(|(known, _)| known == name) {
-            Some(slot) => slot.1 = value,
-            None => self.declared.push((name.to_owned(), value)),
+        let declared = value.unwrap_or_default();
+        if self.declared.set(name, declared) {
+            self.shown = OnceCell::new();
+        } else if let Some(shown) = self.shown.get_mut() {
+            show(
+                shown,
+                name,
+                self.environment.lookup(name).unwrap_or(declared),
+            );
         }
     }
 
     /// The environment of a command, in order.
-    pub(crate) fn environment(&self) -> &[(String, String)] {
-        self.environment.pairs()
+    pub(crate) fn environment(&self) -> &[Variable] {
+        self.environment.variables()
     }
 
     /// The value of a declared ARG; empty if it has none.
     pub(crate) fn argument(&self, name: &str) -> Option<&str> {
-        let found = self.declared.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
+        self.declared.lookup(name)
     }
 
     /// The words `|2 A=1 B=2 ` in front of a RUN's command in the history; empty without ARGs.
     pub(crate) fn history_prefix(&self) -> String {
-        if self.declared.is_empty() {
+        let declared = self.declared.variables();
+        if declared.is_empty() {
             return String::new();
         }
-        let mut prefix = format!("|{} ", self.declared.len());
-        for (name, declared) in &self.declared {
-            let value = self.environment.lookup(name).unwrap_or(declared);
-            prefix.push_str(name);
-            prefix.push('=');
-            prefix.push_str(value);
-            prefix.push(' ');
-        }
-        prefix
+        let shown = self.shown.get_or_init(|| {
+            let mut shown = String::new();
+            for argument in declared {
+                let (name, value) = (argument.name(), argument.value());
+                show(
+                    &mut shown,
+                    name,
+                    self.environment.lookup(name).unwrap_or(value),
+                );
+            }
+            shown
+        });
+        format!("|{} {shown}", declared.len())
     }
 
     /// The proxy variables for a command: those of the environment and of the build arguments, in
@@ -180,13 +171,18 @@ impl Scope {
             if PROXIES.contains(&upper.as_str()) {
                 for name in [upper.to_ascii_lowercase(), upper] {
                     if self.environment.lookup(&name).is_none() {
-                        list.set(&name, value.as_str());
+                        list.set(&name, value);
                     }
                 }
             }
         }
-        list.0
+        list.pairs().collect()
     }
+}
+
+/// Appends `A=1 `.
+fn show(shown: &mut String, name: &str, value: &str) {
+    shown.extend([name, "=", value, " "]);
 }
 
 impl Env for Scope {
@@ -197,6 +193,8 @@ impl Env for Scope {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn platform(text: &str) -> Platform {
@@ -258,5 +256,23 @@ mod tests {
                 pair("NO_PROXY", "n")
             ]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn what_history_shows_does_not_depend_on_who_asked_before(
+            steps in proptest::collection::vec((any::<bool>(), "[AB]", proptest::option::of("[ab]")), 0..12),
+        ) {
+            let mut asked = Scope::default();
+            for (arg, name, value) in &steps {
+                match (arg, value) {
+                    (false, Some(value)) => asked.set(name, value),
+                    (_, value) => asked.declare(name, value.as_deref()),
+                }
+                let mut fresh = asked.clone();
+                fresh.shown = OnceCell::new();
+                prop_assert_eq!(asked.history_prefix(), fresh.history_prefix());
+            }
+        }
     }
 }

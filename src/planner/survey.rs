@@ -60,7 +60,7 @@ pub fn arguments(request: &PlanRequest<'_>) -> BTreeMap<String, String> {
     let platform = platform(request);
     let globals = Globals::predefined(build, platform, &stage, request.build_args);
     let mut arguments = request.build_args.clone();
-    arguments.extend(globals.0.pairs().iter().cloned());
+    arguments.extend(globals.0.pairs());
     arguments
 }
 

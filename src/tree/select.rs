@@ -18,7 +18,7 @@ pub struct Selected<'a> {
 /// owners, xattrs, link targets and contents, never times.
 pub fn selection_digest<'a>(selection: impl IntoIterator<Item = Selected<'a>>) -> ContentDigest {
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = Vec::with_capacity(1 << 17);
+    let mut buffer = Vec::with_capacity(1 << 12);
     buffer.extend_from_slice(b"builder-selection\x01");
     for selected in selection {
         put_selected(&mut buffer, &selected);

@@ -36,6 +36,8 @@ pub(crate) fn plan(
         Ok(planned) => {
             console.finish(None);
             super::print(format(&planned, args.format).as_bytes())?;
+            // The process ends here; the kernel takes back at once what would be freed bit by bit.
+            std::mem::forget(planned);
             Ok(ExitCode::Success)
         }
         Err(failure) => {

@@ -46,12 +46,11 @@ impl Out {
     /// Text in which blanks separate words.
     fn push_split(&mut self, text: &str) {
         self.text.push_str(text);
-        for letter in text.chars() {
-            if !letter.is_whitespace() {
-                self.word.push(letter);
-            } else if !self.word.is_empty() {
+        for (index, part) in text.split(char::is_whitespace).enumerate() {
+            if index > 0 && !self.word.is_empty() {
                 self.words.push(std::mem::take(&mut self.word));
             }
+            self.word.push_str(part);
         }
     }
 
@@ -140,8 +139,19 @@ impl<'a> Scan<'a> {
                     }
                 }
                 _ => {
-                    self.next();
-                    out.push_split(letter.encode_utf8(&mut buffer));
+                    let rest = &self.raw[self.at..];
+                    let ends = |c: char| {
+                        Some(c) == stop || matches!(c, '$' | '\'' | '"') || c == self.escape
+                    };
+                    // At least this letter: in a heredoc it may be a quote.
+                    let first = letter.len_utf8();
+                    let more = rest[first..].find(ends);
+                    let mut plain = more.map_or(rest, |more| &rest[..first + more]);
+                    if out.text.len() + plain.len() > GROWTH {
+                        plain = &rest[..first];
+                    }
+                    self.at += plain.len();
+                    out.push_split(plain);
                 }
             }
             if out.text.len() > GROWTH {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::Variable;
 use super::super::tests::{Project, project, step};
 use super::*;
 
@@ -206,10 +207,36 @@ proptest! {
         let mut key = |(args, env): &(Vec<String>, Vec<(String, String)>)| {
             if let Op::Run(run) = &mut step.op {
                 run.args.clone_from(args);
-                run.env.clone_from(env);
+                let variable = |(name, value): &(String, String)| Variable::new(name, value);
+                run.env = env.iter().map(variable).collect();
             }
             definition(&step, &[Material::new("x").key()], &Selections::default()).key()
         };
         prop_assert_eq!(key(&one) == key(&two), one == two);
     }
 }
+
+proptest! {
+    /// What variables remember of their text makes no other key than the text itself.
+    #[test]
+    fn the_variables_of_a_key_are_their_lines(
+        env in proptest::collection::vec(("[A-C]{1,2}", any::<String>()), 0..6),
+    ) {
+        let mut step = copy_step("RUN it");
+        if let Op::Run(run) = &mut step.op {
+            run.env = env.iter().map(|(name, value)| Variable::new(name, value)).collect();
+        }
+        let material = definition(&step, &[Material::new("x").key()], &Selections::default());
+        let lines: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        prop_assert_eq!(material.field("env"), Some(&json!(lines)));
+        let mut plain = Material::new("run");
+        for (name, value) in material.fields().filter(|(name, _)| !["op", "version"].contains(name)) {
+            let name = NAMES.iter().find(|known| **known == name).expect("a field of RUN");
+            plain = plain.with(name, value);
+        }
+        prop_assert_eq!(plain.key(), material.key());
+    }
+}
+
+/// The fields of a plain RUN.
+const NAMES: [&str; 6] = ["args", "base", "cwd", "env", "epoch", "platform"];

@@ -127,7 +127,9 @@ impl ConfigFold {
             line.push(' ');
             line.push_str(&pair);
             scope.set(name, value);
-            let known = |entry: &&mut String| entry.split('=').next() == Some(name.as_str());
+            let known = |entry: &&mut String| {
+                entry.starts_with(name.as_str()) && entry.split('=').next() == Some(name.as_str())
+            };
             match self.config.config.env.iter_mut().find(known) {
                 Some(slot) => *slot = pair,
                 None => self.config.config.env.push(pair),

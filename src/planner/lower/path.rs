@@ -4,27 +4,36 @@
 /// Joins `path` to `directory` (absolute) and cleans the result: absolute, without `.`, `..`,
 /// doubled and trailing slashes.
 pub(crate) fn join(directory: &str, path: &str) -> String {
-    let all = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("{directory}/{path}")
-    };
-    format!("/{}", clean(&all))
+    let mut joined = String::with_capacity(directory.len() + path.len() + 2);
+    if !path.starts_with('/') {
+        descend(&mut joined, directory);
+    }
+    descend(&mut joined, path);
+    if joined.is_empty() {
+        joined.push('/');
+    }
+    joined
 }
 
 /// Cleans a path as seen from the root and drops the leading slash; empty for the root.
 pub(crate) fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
+    let mut cleaned = join("/", path);
+    cleaned.remove(0);
+    cleaned
+}
+
+/// Walks from a clean directory, whose slash at the end is left out, along a path.
+fn descend(directory: &mut String, path: &str) {
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => {
-                parts.pop();
+            ".." => directory.truncate(directory.rfind('/').unwrap_or(0)),
+            name => {
+                directory.push('/');
+                directory.push_str(name);
             }
-            name => parts.push(name),
         }
     }
-    parts.join("/")
 }
 
 /// The last component.

@@ -3,17 +3,22 @@
 use crate::clock::Epoch;
 use crate::diagnostic::{Diagnostic, Span, Spanned, suggest};
 use crate::parser::ast::{Heredoc, Run, ShellOrExec};
+use crate::parser::expand::Env as _;
 use crate::platform::Platform;
 
 use super::super::op::{HOSTNAME, Network, RunMount, RunOp, Security, Source};
 use super::super::request::PlanRequest;
 use super::super::scope::Scope;
+use super::super::variable::Variable;
 use super::super::words::Words;
 use super::config::ConfigFold;
 use super::mount::{self, MountScope};
 
 /// Where a script of `RUN <<EOF` with `#!` is shown to the command.
 const SCRIPTS: &str = "/dev/pipes/";
+
+/// The variable that tells programs which time to write.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// What a RUN's meaning depends on besides its own text.
 pub(crate) struct RunScope<'a> {
@@ -65,10 +70,10 @@ pub(crate) fn lower(
         .map(|mount| mount::lower(mount, &mount_scope))
         .collect::<Result<_, _>>()?;
     let mut env = scope.scope.environment().to_vec();
-    if !env.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH") {
-        env.push(("SOURCE_DATE_EPOCH".to_owned(), scope.epoch.0.to_string()));
+    if scope.scope.lookup(EPOCH).is_none() {
+        env.push(Variable::new(EPOCH, &scope.epoch.0.to_string()));
     }
-    let bytes = env.iter().map(|(name, value)| name.len() + value.len());
+    let bytes = env.iter().map(|variable| variable.line().len() - 1);
     scope.words.spend(bytes.sum(), span)?;
     let mut hosts = request.run.hosts.clone();
     hosts.sort();

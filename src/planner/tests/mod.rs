@@ -19,7 +19,8 @@ use super::key;
 use super::op::{CopyInput, CopyOp, Op, SelectionDigest};
 use super::ports::{BaseLayer, CacheProbe, ContextProbe, ImageResolver, ResolvedImage};
 use super::{
-    EpochPolicy, NoCache, Plan, PlanRequest, RunDefaults, Verdict, World, explain, graph, plan,
+    EpochPolicy, NoCache, Plan, PlanRequest, RunDefaults, Variable, Verdict, World, explain, graph,
+    plan,
 };
 
 mod caching;

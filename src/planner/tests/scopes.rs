@@ -11,11 +11,8 @@ fn env(project: &Project) -> String {
     let shown = run
         .env
         .iter()
-        .filter(|(name, _)| name != "PATH" && name != "SOURCE_DATE_EPOCH");
-    let pairs: Vec<String> = shown
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    pairs.join(" ")
+        .filter(|variable| !["PATH", "SOURCE_DATE_EPOCH"].contains(&variable.name()));
+    shown.map(Variable::line).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -150,8 +147,11 @@ fn the_epoch_comes_from_the_base_unless_it_is_fixed() {
         let run = step(&graph, "RUN run");
         assert_eq!(run.epoch, Epoch(expected), "{file} {arg:?} {policy:?}");
         let Op::Run(op) = &run.op else { panic!() };
-        let seen = op.env.iter().find(|(name, _)| name == "SOURCE_DATE_EPOCH");
-        assert_eq!(seen.unwrap().1, expected.to_string());
+        let seen = op
+            .env
+            .iter()
+            .find(|seen| seen.name() == "SOURCE_DATE_EPOCH");
+        assert_eq!(seen.unwrap().value(), expected.to_string());
         let target = &graph.targets[0];
         assert_eq!(target.config.created, Some(Epoch(expected).rfc3339()));
         assert!(
@@ -184,7 +184,7 @@ fn a_set_source_date_epoch_is_left_alone() {
     let seen: Vec<_> = run
         .env
         .iter()
-        .filter(|(name, _)| name == "SOURCE_DATE_EPOCH")
+        .filter(|variable| variable.name() == "SOURCE_DATE_EPOCH")
         .collect();
-    assert_eq!(seen, [&("SOURCE_DATE_EPOCH".to_owned(), "3".to_owned())]);
+    assert_eq!(seen, [&Variable::new("SOURCE_DATE_EPOCH", "3")]);
 }
