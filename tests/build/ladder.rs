@@ -315,6 +315,17 @@ fn proc_is_alive_on_every_rung() {
     );
 }
 
+#[test]
+fn standard_input_is_the_null_device_of_the_sandbox_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN test $(sed -n 's/^ino:[^0-9]*//p' /proc/self/fdinfo/0) = $(stat -c %i /dev/null)
+        RUN cat > /empty && test ! -s /empty
+        ",
+    );
+}
+
 /// The processes whose command line has a text.
 fn processes_of(text: &str) -> usize {
     let found = fs::read_dir("/proc").unwrap().filter(|entry| {

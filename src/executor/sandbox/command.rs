@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::unistd::{Gid, Uid};
+use rustix::fs::{Mode, OFlags};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::error::{Errno, SandboxError};
@@ -65,7 +66,10 @@ pub(super) fn prepare(
     for notice in limits::apply(&spec.limits.ulimits) {
         message::send(control, &Report::Notice(notice))?;
     }
-    rustix::process::umask(rustix::fs::Mode::from(0o022));
+    rustix::process::umask(Mode::from(0o022));
+
+    // The host's /dev/null goes: `chown /dev/stdin` would change the host.
+    own_standard_input().map_err(|error| prepare(error.into()))?;
 
     // As root, so that a directory that the user may not pass is no obstacle; Docker does so too.
     let entered = enter(&spec.cwd);
@@ -85,6 +89,13 @@ pub(super) fn prepare(
     // Ours and those that the builder itself inherited from whoever started it.
     sys::process::close_on_exec_from(3).map_err(|error| prepare(error.into()))?;
     sys::process::reset_signals().map_err(|error| prepare(error.into()))
+}
+
+/// Standard input becomes the /dev/null of the sandbox.
+fn own_standard_input() -> std::io::Result<()> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
+    sys::process::redirect(&null, 0)
 }
 
 fn enter(cwd: &str) -> Result<(), SandboxError> {
