@@ -14,7 +14,7 @@ use crate::pipeline::Need;
 use crate::sys::signal;
 
 /// The running program, for children.
-const PROGRAM: &str = "/proc/self/exe";
+pub(super) const PROGRAM: &str = "/proc/self/exe";
 
 /// The way to the rung. Where a command must run in a user namespace, the whole program runs again
 /// in one, does everything there, and only its exit code comes back.

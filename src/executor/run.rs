@@ -90,7 +90,8 @@ impl Executor<'_> {
         let mut root = self.root(base)?;
         let before = root.take_listing()?;
         before.settle(&root.draft().work()?);
-        let spec = self.spec(run, &mounts, Vec::new(), root.draft())?;
+        let mut spec = self.spec(run, &mounts, Vec::new(), root.draft())?;
+        spec.shared = before.shared();
         self.run_command(run, &spec, activity)?;
         for root in mounts.into_roots() {
             self.roots.put(root, None);
@@ -226,6 +227,7 @@ impl Executor<'_> {
         }
         Ok(SandboxSpec {
             driver: self.driver(),
+            shared: Vec::new(),
             lowers,
             upper: draft.fs().to_owned(),
             work: draft.work()?,

@@ -225,3 +225,36 @@ fn heredocs_become_files() {
     assert_eq!(tree["d/one"], "file 644 0:0 hello world");
     assert_eq!(tree["d/two"], "file 644 0:0 hello $WHO");
 }
+
+/// Two stages in which one of two names of a file was changed: of the same length, so that only the
+/// content tells.
+#[test]
+fn a_name_of_a_changed_file_keeps_its_content_when_it_is_copied() {
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
+    let project = project.dockerfile(
+        "
+        FROM busybox AS base
+        RUN mkdir /f && echo old > /f/a && ln /f/a /f/b && ln /f/a /f/c
+        RUN rm /f/a && echo new > /f/a
+        FROM scratch
+        COPY --from=base /f /f
+        COPY --from=base /f/b /f/c /f/a /g/
+        ",
+    );
+    for _ in 0..2 {
+        let tree = tree(&project);
+        for (path, content) in [
+            ("f/a", "new"),
+            ("f/b", "old"),
+            ("f/c", "old"),
+            ("g/a", "new"),
+            ("g/b", "old"),
+            ("g/c", "old"),
+        ] {
+            let told = tree.get(path).map_or("", String::as_str);
+            assert!(told.ends_with(content), "{path}: {tree:#?}");
+        }
+    }
+}

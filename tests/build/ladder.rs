@@ -402,6 +402,7 @@ fn the_doctor_names_the_remedy_of_a_container() {
     assert_eq!(told.code, 0, "{told}");
     told.prints("fails  root: all namespaces, overlay")
         .prints("works  chroot")
+        .prints("network of RUN: the host's\n         without namespaces there is no other\n")
         .prints("`--cap-add SYS_ADMIN --security-opt seccomp=unconfined")
         .prints("capabilities: { add: [SYS_ADMIN] }, seccompProfile: { type: Unconfined }");
     let cured = doctor(container.clone().unconfined());

@@ -27,6 +27,7 @@ mod image;
 mod kills;
 mod ladder;
 mod ladder_debian;
+mod ladder_links;
 mod language;
 mod limits;
 mod network;

@@ -256,6 +256,89 @@ fn a_link_that_dies_is_made_again_for_the_next_step() {
 }
 
 #[test]
+fn a_network_that_is_gone_when_a_step_joins_it_is_made_again() {
+    on_a_machine(|| {
+        let (Some(project), Some(enclosure)) =
+            (Project::with_busybox(), Enclosure::new().map(Arc::new))
+        else {
+            return;
+        };
+        let project = project.file("data", "").dockerfile(
+            "
+            FROM busybox
+            RUN echo st''arted; sleep 1
+            RUN wget -q -O - http://mirror/
+            ",
+        );
+        let running = project
+            .build()
+            .within(&enclosure)
+            .start()
+            .wait_for(" started");
+        // The helper lives on, so the link seems to be up.
+        let helpers: Vec<i32> = enclosure
+            .processes()
+            .iter()
+            .filter(|process| process.contains("Name:\tbuilder-network"))
+            .map(|process| process.split(':').next().unwrap().parse().unwrap())
+            .collect();
+        let is_holder = |id: &&i32| {
+            let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+            helpers.contains(&parent.unwrap().trim().parse().unwrap())
+        };
+        let holder = *helpers.iter().find(is_holder).unwrap();
+        kill(Pid::from_raw(holder), Signal::SIGKILL).unwrap();
+        let built = running.finish();
+        assert_eq!(built.code, 0, "{built}");
+        built.says("from the mirror").does_not_say("host's network");
+    });
+}
+
+#[test]
+fn the_doctor_tells_the_network_and_its_remedy() {
+    on_a_machine(|| {
+        give_everybody_the_device();
+        let users = [None, User::with_subuids(), User::without_subuids()];
+        for user in users
+            .into_iter()
+            .enumerate()
+            .filter_map(|(number, user)| (number == 0 || user.is_some()).then_some(user))
+        {
+            let mut project = Project::new();
+            if let Some(user) = user {
+                project = project.owned_by(user);
+            }
+            // newuidmap is a tool, too.
+            let doctor = |tools: &[&str]| {
+                let path = path_with(&project, &[tools, &["newuidmap", "newgidmap"]].concat());
+                let run = project.builder(["doctor"]);
+                let told = run.env("PATH", path.to_str().unwrap()).run();
+                fs::remove_dir_all(path).unwrap();
+                told
+            };
+            doctor(&[])
+                .prints("network of RUN: the host's")
+                .prints("slirp4netns is not installed, pasta is not installed")
+                .prints("remedy: install slirp4netns or pasta");
+            for tool in ["slirp4netns", "pasta"] {
+                if Path::new("/usr/bin").join(tool).exists() {
+                    doctor(&[tool]).prints(&format!("network of RUN: the build's own, by {tool}"));
+                }
+            }
+            fs::rename("/dev/net/tun", "/dev/net/none").unwrap();
+            let told = doctor(&["slirp4netns"]);
+            told.prints("`/dev/net/tun` cannot be opened")
+                .prints("remedy: sudo modprobe tun");
+            let json = project.builder(["doctor", "--json"]).run();
+            let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+            assert!(json["network"]["host"]["reason"].is_string(), "{json:#}");
+            fs::rename("/dev/net/none", "/dev/net/tun").unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_step_shares_the_network_of_the_host_if_it_may() {
     on_a_machine(|| {
         let project = Project::with_busybox().map(|project| {

@@ -82,6 +82,7 @@ impl World {
         }
         SandboxSpec {
             driver: builder::executor::sandbox::RootDriver::Overlay,
+            shared: Vec::new(),
             lowers: vec![self.path("base")],
             upper: run.join("upper"),
             work: run.join("work"),

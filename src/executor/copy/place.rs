@@ -208,7 +208,7 @@ impl<'a> Placer<'a> {
             .iter()
             .filter(|selected| !selected.name.is_root())
         {
-            self.place_entry(source.root, selected, target)?;
+            self.place_entry(source, selected, target)?;
         }
         Ok(())
     }
@@ -240,7 +240,8 @@ impl<'a> Placer<'a> {
                 .same_as
                 .as_ref()
                 .map(|first| place_of(&places, first));
-            self.insert_file(source.root, selected.entry, first, path);
+            let origin = (source.root, source.path.join(&selected.name));
+            self.insert_file(origin, selected.entry, first, path);
         }
         Ok(())
     }
@@ -271,7 +272,7 @@ impl<'a> Placer<'a> {
     /// Places a source and what is in it.
     fn place_all(&mut self, source: &Named<'_>, target: &TreePath) -> Result<(), CopyError> {
         for selected in source.select() {
-            self.place_entry(source.root, &selected, target)?;
+            self.place_entry(source, &selected, target)?;
         }
         Ok(())
     }
@@ -279,7 +280,7 @@ impl<'a> Placer<'a> {
     /// Places one entry of a source whose own place is `target`; its parent exists.
     fn place_entry(
         &mut self,
-        root: usize,
+        source: &Named<'_>,
         selected: &Selected<'_>,
         target: &TreePath,
     ) -> Result<(), CopyError> {
@@ -296,20 +297,22 @@ impl<'a> Placer<'a> {
             return Err(CopyError::ReplacesDirectory { path });
         }
         let first = selected.same_as.as_ref().map(|first| target.join(first));
-        self.insert_file(root, selected.entry, first, path);
+        let origin = (source.root, source.path.join(&selected.name));
+        self.insert_file(origin, selected.entry, first, path);
         Ok(())
     }
 
-    /// Places what is no directory; `first` is where another name of it was placed.
+    /// Places what is no directory; `first` is where another name of it was placed. `origin` is the
+    /// name it goes by in its tree: the file's own name may be another file's by now.
     fn insert_file(
         &mut self,
-        root: usize,
+        origin: Origin,
         source: &Entry,
         first: Option<TreePath>,
         path: TreePath,
     ) {
         let origin = match (&first, &source.kind) {
-            (None, Kind::File { .. }) => Some((root, source.path.clone())),
+            (None, Kind::File { .. }) => Some(origin),
             _ => None,
         };
         let kind = match first {

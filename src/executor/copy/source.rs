@@ -34,6 +34,9 @@ enum Origin {
     Layers(Chain),
 }
 
+/// Files wanted of a layer, by where they are in it: the names they go by in the trees.
+type Picks = BTreeMap<TreePath, Vec<(usize, TreePath)>>;
+
 /// The trees of one COPY: its `from`, then one for each file that was written in the Dockerfile,
 /// fetched or extracted.
 pub(super) struct Sources {
@@ -198,7 +201,7 @@ impl Sources {
         let Some(node) = thing.view.lookup(&thing.path) else {
             return Ok(false);
         };
-        let path = node.entry.path.clone();
+        let path = node.path().clone();
         let opener = self.open_all(executor, [(thing.root, path.clone())].iter())?;
         let open = || opener.open_at(thing.root, &path);
         let Some(extracted) = archive::extract(executor.input.store, &open, &path)? else {
@@ -239,7 +242,7 @@ impl Sources {
         wanted: impl Iterator<Item = &'a (usize, TreePath)>,
     ) -> Result<Opener, Failure> {
         let mut opener = Opener::default();
-        let mut picks: BTreeMap<DiffId, BTreeMap<TreePath, (usize, TreePath)>> = BTreeMap::new();
+        let mut picks: BTreeMap<DiffId, Picks> = BTreeMap::new();
         for (number, path) in wanted {
             let tree = &self.trees[*number];
             match &tree.contents {
@@ -270,7 +273,8 @@ impl Sources {
                             .insert((*number, path.clone()), Stored::In(root, stored));
                     } else {
                         let key = (*number, path.clone());
-                        picks.entry(diff_id).or_default().insert(stored, key);
+                        let picks = picks.entry(diff_id).or_default();
+                        picks.entry(stored).or_default().push(key);
                     }
                 }
             }
@@ -362,7 +366,7 @@ impl Opener {
         &mut self,
         executor: &Executor<'_>,
         (number, diff_id): (usize, DiffId),
-        wanted: BTreeMap<TreePath, (usize, TreePath)>,
+        wanted: Picks,
     ) -> Result<(), Failure> {
         let mut spool = if let Some(spool) = self.spool.take() {
             spool
@@ -382,8 +386,11 @@ impl Opener {
                 diff_id,
                 source,
             })?;
-        for (stored, key) in wanted {
-            self.stored.insert(key, Stored::Spooled(number, stored));
+        for (stored, names) in wanted {
+            for name in names {
+                let stored = Stored::Spooled(number, stored.clone());
+                self.stored.insert(name, stored);
+            }
         }
         self.spool = Some(spool);
         Ok(())

@@ -19,6 +19,7 @@ pub fn run_if_child() -> Option<ExitCode> {
         janitor::JANITOR => Some(janitor::janitor_main()),
         rung::ENTER => Some(rung::enter_main()),
         rung::TRIAL => Some(rung::trial_main()),
+        rung::LINK_TRIAL => Some(rung::link_trial_main()),
         _ => None,
     }
 }

@@ -18,10 +18,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::CapabilitySet;
 
+use super::detach::Detacher;
 use super::error::{Errno, SandboxError};
 use super::files::{self, Access};
 use super::message::{self, Job, Report};
 use super::places::{self, Places};
+use super::seccomp::Changing;
 use super::spec::{Exit, Notice, SandboxMount, SandboxNetwork, SandboxSpec};
 use super::supervisor::{self, Supervisor};
 use super::user::Identity;
@@ -40,8 +42,11 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     // What the command sees besides its image.
     let root = rootfs::open_directory(&spec.upper)?;
     let identity = user::resolve(&root, &spec.user)?;
+    let work = rootfs::open_directory(&spec.work)?;
     let mut places = Places::new(root.as_fd(), rootfs::open_directory(&spec.work)?);
     let proc = furnish(job, &mut places)?;
+    let shared = [spec.shared.as_slice(), &places.take_shared()].concat();
+    let detacher = Detacher::new(&root, work.as_fd(), &shared);
     for notice in shortcomings(spec) {
         message::send(control, &Report::Notice(notice))?;
     }
@@ -56,7 +61,10 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     let process = match forked {
         Fork::Child => {
             drop(ours);
-            become_command(job, &identity, &root, control, &theirs)
+            let asked = detacher
+                .as_ref()
+                .map_or_else(Vec::new, |_| Changing::numbers());
+            become_command(job, &identity, &root, control, (&theirs, &asked))
         }
         Fork::Parent(process) => process,
     };
@@ -71,6 +79,7 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
         proc,
         host_name: &spec.hostname,
         fenced,
+        detacher,
     });
     let ended = attend(process, control, supervisor.as_ref());
 
@@ -152,7 +161,7 @@ fn become_command(
     identity: &Identity,
     root: &OwnedFd,
     control: &UnixStream,
-    listener_to: &UnixStream,
+    listener_to: (&UnixStream, &[u32]),
 ) -> ! {
     let spec = &job.spec;
     let prepared = enter(root).and_then(|()| {
@@ -183,7 +192,7 @@ fn confine(
     spec: &SandboxSpec,
     root: &OwnedFd,
     control: &UnixStream,
-    listener_to: &UnixStream,
+    (listener_to, changes): (&UnixStream, &[u32]),
 ) -> Result<(), SandboxError> {
     let filter_error = |error: std::io::Error| SandboxError::Filter {
         source: error.into(),
@@ -207,7 +216,7 @@ fn confine(
         sys::seccomp::install(&seccomp::offline_filter()).map_err(filter_error)?;
     }
     command::filter(spec)?;
-    match supervise::install_with_listener(&seccomp::asking_filter()) {
+    match supervise::install_with_listener(&seccomp::asking_filter(changes)) {
         Ok(listener) => listener::send(listener_to, &listener, fenced),
         Err(error) => {
             let why = Errno::from(error).to_string();

@@ -20,6 +20,7 @@ mod child;
 mod chroot;
 mod command;
 mod copying;
+mod detach;
 mod devices;
 mod error;
 mod files;
@@ -55,6 +56,6 @@ pub use error::{Errno, SandboxError};
 pub use parent::Sandbox;
 pub use rootfs::{has_single_id, in_user_namespace};
 pub use spec::{
-    Bind, Exit, HostsEntry, Limits, Notice, Outcome, RootDriver, Rung, SandboxMount,
+    Bind, Exit, HostsEntry, Inode, Limits, Notice, Outcome, RootDriver, Rung, SandboxMount,
     SandboxNetwork, SandboxSpec, Stream, Ulimit,
 };

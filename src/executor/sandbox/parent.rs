@@ -77,9 +77,19 @@ impl Sandbox {
         let (cgroup, mut notices) = Cgroup::new(&spec.limits, &|group| {
             self.janitor.tell(&self.executable, group);
         });
-        let (mut job, _link) = self.prepare(spec, &mut notices);
+        let (mut job, link) = self.prepare(spec, &mut notices);
         job.cgroups.clone_from(&cgroup.directories);
-        let mut outcome = self.run_job(&job, spec.timeout, output, cancel)?;
+        let ran = self.run_job(&job, spec.timeout, output, cancel);
+        let mut outcome = match (ran, &link) {
+            // The link ended after it was chosen: nothing has run yet, and there may be another.
+            (Err(SandboxError::Network { .. }), Some(ended)) => {
+                self.network.give_up(ended);
+                let (mut job, _link) = self.prepare(spec, &mut notices);
+                job.cgroups.clone_from(&cgroup.directories);
+                self.run_job(&job, spec.timeout, output, cancel)?
+            }
+            (ran, _) => ran?,
+        };
         outcome.exit = cgroup.judge(outcome.exit);
         notices.append(&mut outcome.notices);
         outcome.notices = notices;
@@ -92,6 +102,13 @@ impl Sandbox {
         job.trial = true;
         let cancel = Cancel::new().map_err(talk)?;
         self.run_job(&job, spec.timeout, &mut |_, _| (), &cancel)
+    }
+
+    /// Brings the network up that a step has by default: the tool that links it, or why it cannot
+    /// be had.
+    pub(super) fn try_network(&self) -> Result<String, String> {
+        let link = self.network.link(&self.executable)?;
+        Ok(link.tool().to_owned())
     }
 
     fn run_job(

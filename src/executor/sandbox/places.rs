@@ -21,7 +21,7 @@ use super::inside::{Located, MountPoints, PointKind, times_of};
 use super::kept::Kept;
 use super::mounts::check_target;
 use super::rootfs::open_directory;
-use super::spec::{Bind, SandboxMount};
+use super::spec::{Bind, Inode, SandboxMount};
 use crate::rooted::{read_directory, remove_all_at};
 
 /// What names begin with of things that stay for the next command in the same root.
@@ -46,6 +46,8 @@ pub(super) struct Places<'root> {
     exchanges: Vec<Exchange>,
     /// Sockets that lead out, once the command was started.
     forwards: Vec<Forward>,
+    /// Files of several names among what was copied.
+    shared: Vec<Inode>,
     prepared: u32,
 }
 
@@ -57,6 +59,7 @@ impl<'root> Places<'root> {
             work,
             exchanges: Vec::new(),
             forwards: Vec::new(),
+            shared: Vec::new(),
             prepared: 0,
         }
     }
@@ -142,6 +145,11 @@ impl<'root> Places<'root> {
             }
         }
         Ok(())
+    }
+
+    /// The files of several names that were put somewhere.
+    pub(super) fn take_shared(&mut self) -> Vec<Inode> {
+        std::mem::take(&mut self.shared)
     }
 
     /// The sockets that lead out; connections to them wait until they are started.
@@ -267,7 +275,8 @@ impl<'root> Places<'root> {
         };
         let name = self.name();
         let c_name = c_name(&name).map_err(|errno| copy_error(errno.into()))?;
-        copying::copy(&found, (self.work.as_fd(), &c_name)).map_err(copy_error)?;
+        let shared = copying::copy(&found, (self.work.as_fd(), &c_name)).map_err(copy_error)?;
+        self.shared.extend(shared);
         self.put(target, kind, None, name)
     }
 

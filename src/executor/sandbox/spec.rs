@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::Statx;
 use serde::{Deserialize, Serialize};
 
 /// A rung of the isolation ladder (DESIGN §4).
@@ -49,6 +50,9 @@ pub struct SandboxSpec {
     /// How the root is made. With [`RootDriver::Directory`], `upper` is the root itself, there are
     /// no `lowers`, and an [`SandboxMount::Overlay`] has at most one.
     pub driver: RootDriver,
+    /// With [`RootDriver::Directory`]: the files of the layers below that have several names. As on an
+    /// overlay, a command changes one under one name only.
+    pub shared: Vec<Inode>,
     /// The layers below, top first. May be empty (a RUN on scratch).
     pub lowers: Vec<PathBuf>,
     /// The directory that receives changes; exists, empty, on the same file system as `work`.
@@ -82,6 +86,18 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// Kill after this time.
     pub timeout: Option<Duration>,
+}
+
+/// An inode of a file system: its number, and when it was made (0 where that is not known), since
+/// numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Inode(pub u64, pub (i64, u32));
+
+impl From<&Statx> for Inode {
+    fn from(state: &Statx) -> Self {
+        let made = state.stx_btime;
+        Self(state.stx_ino, (made.tv_sec, made.tv_nsec))
+    }
 }
 
 /// A line of /etc/hosts.

@@ -1,4 +1,5 @@
-//! Answers calls of a command that runs in a chroot: files of /proc, and the host's name.
+//! Answers calls of a command that runs in a chroot: files of /proc, and the host's name; and gives
+//! what a call changes a file of its own, if it is one name of several.
 //!
 //! What a path says is read from the caller's memory and may change the moment after. That is
 //! harmless: the answer depends only on what was read, and a call that goes on by itself goes no
@@ -11,6 +12,7 @@ use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::detach::Detacher;
 use super::memory;
 use super::procfs::{self, Wanted, Who};
 use super::seccomp::Asked;
@@ -32,6 +34,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) host_name: &'a str,
     /// Whether Landlock keeps the command from walking away from a directory that it is given.
     pub(super) fenced: bool,
+    /// Files of several names, if there are any.
+    pub(super) detacher: Option<Detacher<'a>>,
 }
 
 /// What a call asks for.
@@ -82,6 +86,13 @@ impl Supervisor<'_> {
             Some(question) if is_waiting() => caller.as_itself(|| self.reply(&call, &question)),
             _ => GO_ON,
         };
+        let reply = match reply {
+            Reply::Plain(Answer::Continue) => {
+                let detached = self.detach(&call, &caller);
+                detached.map_or_else(Reply::from, |()| GO_ON)
+            }
+            other => other,
+        };
         let _ = match reply {
             Reply::Plain(answer) => supervise::answer(&self.listener, &call, answer),
             Reply::File(file) => {
@@ -90,6 +101,18 @@ impl Supervisor<'_> {
                 supervise::answer_with_file(&self.listener, &call, file, close_on_exec)
             }
         };
+    }
+
+    /// Gives what a call changes a file of its own, if it is one name of several.
+    fn detach(&self, call: &Call, caller: &Caller) -> Result<(), Errno> {
+        let Some(detacher) = &self.detacher else {
+            return Ok(());
+        };
+        let names = caller.as_itself(|| detacher.changed_by(call, open_flags(call)));
+        if names.is_empty() || !supervise::is_waiting(&self.listener, call) {
+            return Ok(());
+        }
+        names.iter().try_for_each(|name| detacher.detach(name))
     }
 
     fn reply(&self, call: &Call, question: &Question) -> Reply {
@@ -292,8 +315,10 @@ fn question(call: &Call) -> Option<Question> {
     }
     let (address, buffer, size) = if number == asked.open || number == asked.readlink {
         (first, second, third)
-    } else {
+    } else if [asked.openat, asked.openat2, asked.readlinkat].contains(&number) {
         (second, third, fourth)
+    } else {
+        return None;
     };
     let path = memory::read_path_if(call, address, may_be_ours)?;
     if number == asked.readlink || number == asked.readlinkat {
@@ -303,7 +328,7 @@ fn question(call: &Call) -> Option<Question> {
     Some(Question::Open { path, flags })
 }
 
-/// The flags of a call that opens; `None` if it resolves its path in a way of its own.
+/// The flags of a call that opens; `None` if it is another, or resolves its path in a way of its own.
 fn open_flags(call: &Call) -> Option<OFlags> {
     let asked = Asked::HERE;
     let number = u32::try_from(call.number).ok()?;
@@ -311,6 +336,8 @@ fn open_flags(call: &Call) -> Option<OFlags> {
         call.args[1]
     } else if number == asked.openat {
         call.args[2]
+    } else if number != asked.openat2 {
+        return None;
     } else {
         let mut how = [0; 24];
         let read = memory::read(call, call.args[2], &mut how)?;

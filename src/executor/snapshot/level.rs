@@ -34,7 +34,8 @@ pub(super) fn is_whiteout(state: &Statx) -> bool {
 /// The state of a name in a directory, links not followed; `None` if nothing is there.
 pub(super) fn state_of(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Statx>> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    match rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS) {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    match rustix::fs::statx(directory, name, flags, wanted) {
         Ok(state) => Ok(Some(state)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),

@@ -5,11 +5,12 @@
 //! untouched, and is not looked at any closer; of the others the tree index of the layers below
 //! tells whether they differ. No content is read of what the command did not touch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
@@ -22,13 +23,15 @@ use super::level::{state_of, type_of};
 use super::parallel::{self, Perform};
 use crate::clock::Epoch;
 use crate::digest::ContentDigest;
+use crate::executor::sandbox::Inode;
 use crate::rooted::{Links, Root, read_directory};
 use crate::tree::{Entry, Kind, Node, TreePath, Unread, View};
 
 /// What the kernel changes whenever a name or its inode changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    inode: u64,
+    /// Its number may be another one's after it is gone; the time of its making tells.
+    inode: Inode,
     changed: (i64, u32),
     size: u64,
     mode: u16,
@@ -38,7 +41,7 @@ struct Stamp {
 impl Stamp {
     fn of(state: &Statx) -> Self {
         Self {
-            inode: state.stx_ino,
+            inode: Inode::from(state),
             changed: (state.stx_ctime.tv_sec, state.stx_ctime.tv_nsec),
             size: state.stx_size,
             mode: state.stx_mode,
@@ -78,6 +81,17 @@ impl Listing {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The files that have several names.
+    pub fn shared(&self) -> Vec<Inode> {
+        let stamps = self.directories.values().flatten();
+        let shared = stamps.filter(|(_, stamp)| {
+            let kind = FileType::from_raw_mode(stamp.mode.into());
+            stamp.links > 1 && kind != FileType::Directory
+        });
+        let shared: BTreeSet<Inode> = shared.map(|(_, stamp)| stamp.inode).collect();
+        shared.into_iter().collect()
     }
 
     fn stamp(&self, parent: &TreePath, name: &CStr) -> Option<Stamp> {
@@ -130,6 +144,7 @@ pub fn changes(
         before,
         below,
         epoch,
+        contents: Mutex::default(),
     });
     let walk = Walk { root: &root, since };
     let (listing, found) = split(parallel::run(TreePath::root(), &walk)?);
@@ -167,6 +182,8 @@ struct Since<'a> {
     before: &'a Listing,
     below: &'a View,
     epoch: Epoch,
+    /// What was read of files of several names: removing one name of a large one touches all.
+    contents: Mutex<BTreeMap<Inode, ContentDigest>>,
 }
 
 struct Walk<'a> {
@@ -258,7 +275,9 @@ impl Since<'_> {
             entry.mtime = entry.mtime.min(self.epoch.0);
         }
         let unchanged = match below {
-            Some(node) => is_same(&entry, &node, (directory, name)).map_err(failed)?,
+            Some(node) => self
+                .is_same(&entry, &node, (directory, name, &now))
+                .map_err(failed)?,
             None => false,
         };
         if !(unchanged && is_time_kept) {
@@ -291,44 +310,56 @@ impl Since<'_> {
             }
         }
     }
-}
 
-/// Whether something is what the layers below have at its path.
-fn is_same(
-    entry: &Entry<Unread>,
-    node: &Node<'_>,
-    (directory, name): (BorrowedFd<'_>, &CStr),
-) -> io::Result<bool> {
-    let below = node.entry;
-    let meta = |mode, ids, mtime| (mode, ids, mtime);
-    let is_equal = meta(entry.mode, (entry.uid, entry.gid), entry.mtime)
-        == meta(below.mode, (below.uid, below.gid), below.mtime)
-        && entry.xattrs == below.xattrs;
-    // The mode of a link means nothing, and archives disagree about it.
-    let is_link = matches!(below.kind, Kind::Symlink { .. })
-        && (entry.uid, entry.gid, entry.mtime) == (below.uid, below.gid, below.mtime);
-    match (&entry.kind, &below.kind) {
-        (Kind::Symlink { target }, Kind::Symlink { target: other }) => {
-            Ok(is_link && target == other)
+    /// Whether something is what the layers below have at its path.
+    fn is_same(
+        &self,
+        entry: &Entry<Unread>,
+        node: &Node<'_>,
+        (directory, name, stamp): (BorrowedFd<'_>, &CStr, &Stamp),
+    ) -> io::Result<bool> {
+        let below = node.entry;
+        let meta = |mode, ids, mtime| (mode, ids, mtime);
+        let is_equal = meta(entry.mode, (entry.uid, entry.gid), entry.mtime)
+            == meta(below.mode, (below.uid, below.gid), below.mtime)
+            && entry.xattrs == below.xattrs;
+        // The mode of a link means nothing, and archives disagree about it.
+        let is_link = matches!(below.kind, Kind::Symlink { .. })
+            && (entry.uid, entry.gid, entry.mtime) == (below.uid, below.gid, below.mtime);
+        match (&entry.kind, &below.kind) {
+            (Kind::Symlink { target }, Kind::Symlink { target: other }) => {
+                Ok(is_link && target == other)
+            }
+            _ if !is_equal => Ok(false),
+            (Kind::Directory { .. }, Kind::Directory { .. }) | (Kind::Fifo, Kind::Fifo) => Ok(true),
+            (
+                Kind::File { size, .. },
+                Kind::File {
+                    size: other,
+                    content,
+                },
+            ) => Ok(size == other && self.content_of((directory, name), stamp)? == *content),
+            (Kind::CharDevice { major, minor }, Kind::CharDevice { major: a, minor: i })
+            | (Kind::BlockDevice { major, minor }, Kind::BlockDevice { major: a, minor: i }) => {
+                Ok((major, minor) == (a, i))
+            }
+            _ => Ok(false),
         }
-        _ if !is_equal => Ok(false),
-        (Kind::Directory { .. }, Kind::Directory { .. }) | (Kind::Fifo, Kind::Fifo) => Ok(true),
-        (
-            Kind::File { size, .. },
-            Kind::File {
-                size: other,
-                content,
-            },
-        ) => Ok(size == other && content_of(directory, name)? == *content),
-        (Kind::CharDevice { major, minor }, Kind::CharDevice { major: a, minor: i })
-        | (Kind::BlockDevice { major, minor }, Kind::BlockDevice { major: a, minor: i }) => {
-            Ok((major, minor) == (a, i))
-        }
-        _ => Ok(false),
     }
-}
 
-fn content_of(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<ContentDigest> {
-    let mut file = compare::open(directory, name)?;
-    ContentDigest::read(&mut file)
+    fn content_of(
+        &self,
+        (directory, name): (BorrowedFd<'_>, &CStr),
+        stamp: &Stamp,
+    ) -> io::Result<ContentDigest> {
+        let known = || self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = known().get(&stamp.inode) {
+            return Ok(*content);
+        }
+        let content = ContentDigest::read(&mut compare::open(directory, name)?)?;
+        if stamp.links > 1 {
+            known().insert(stamp.inode, content);
+        }
+        Ok(content)
+    }
 }

@@ -59,6 +59,7 @@ pub(in super::super) fn network_main() -> ExitCode {
     let up = Word::Up {
         holder: holder.process.as_raw_pid(),
         server: IpAddr::V4(link.server),
+        tool: link.tool.name().to_owned(),
     };
     let _ = message::send(&control, &up);
     link.attend(&control);
@@ -124,6 +125,7 @@ fn hold(mut ready: PipeWriter, mut life: PipeReader) -> std::io::Result<()> {
 struct Stack {
     id: Pid,
     process: OwnedFd,
+    tool: Tool,
     server: Ipv4Addr,
     /// What it complains about.
     complaints: PipeReader,
@@ -238,6 +240,7 @@ impl Tool {
         let mut stack = Stack {
             id,
             process,
+            tool: self,
             server,
             complaints,
             _life: life_writer,

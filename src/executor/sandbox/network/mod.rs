@@ -29,7 +29,7 @@ pub(super) use helper::network_main;
 pub(super) const NETWORK: &str = "__builder-sandbox-network";
 
 /// What every user-mode stack gets its packets from.
-const DEVICE: &str = "/dev/net/tun";
+pub(super) const DEVICE: &str = "/dev/net/tun";
 
 /// The link of a build: started when somebody says that it will be needed, waited for by the first
 /// that needs it.
@@ -75,6 +75,14 @@ impl Network {
         };
         link
     }
+
+    /// Gives a link up that turned out to have ended; the next one who asks gets another.
+    pub(super) fn give_up(&self, ended: &Arc<Link>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&*state, State::Up(link) if Arc::ptr_eq(link, ended)) {
+            *state = State::Idle;
+        }
+    }
 }
 
 impl State {
@@ -108,6 +116,8 @@ enum Word {
         holder: i32,
         /// The name server.
         server: IpAddr,
+        /// What links it.
+        tool: String,
     },
     /// It is not, in one line.
     Down(String),
@@ -132,10 +142,15 @@ impl Helper {
         let ended = || "its helper ended".to_owned();
         let control = self.control.as_ref().ok_or_else(ended)?;
         match message::receive(control) {
-            Ok(Some(Word::Up { holder, server })) => Ok(Link {
+            Ok(Some(Word::Up {
+                holder,
+                server,
+                tool,
+            })) => Ok(Link {
                 helper: Mutex::new(self),
                 holder,
                 server,
+                tool,
             }),
             Ok(Some(Word::Down(why))) => Err(why),
             Ok(None) => Err(ended()),
@@ -161,6 +176,7 @@ pub(super) struct Link {
     /// The process that holds the namespace.
     holder: i32,
     server: IpAddr,
+    tool: String,
 }
 
 impl Link {
@@ -172,6 +188,11 @@ impl Link {
     /// The name server that reaches the host's.
     pub(super) fn server(&self) -> IpAddr {
         self.server
+    }
+
+    /// What links it.
+    pub(super) fn tool(&self) -> &str {
+        &self.tool
     }
 
     /// Whether it still works; the helper ends with the tool.

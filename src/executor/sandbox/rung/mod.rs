@@ -6,13 +6,16 @@
 
 mod enter;
 mod ladder;
+mod link;
 mod remedy;
 mod subid;
 mod trial;
 
 pub use enter::{Again, MARKER, RungError, current, enter};
 pub use ladder::{Ladder, Standing, Verdict};
+pub use link::{RunNetwork, try_network};
 pub use trial::{probe, probe_anew};
 
 pub(super) use enter::{ENTER, enter_main};
+pub(super) use link::{LINK_TRIAL, link_trial_main};
 pub(super) use trial::{TRIAL, trial_main};

@@ -1,6 +1,7 @@
 //! From a failure to what the user can do: commands and file changes, word for word.
 
 use super::super::error::SandboxError;
+use super::super::network::DEVICE;
 use super::enter::RungError;
 use super::subid::SubidError;
 
@@ -146,6 +147,25 @@ pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
             "in a container, put the store on a volume: an overlay cannot be stacked on an overlay's own upper".to_owned(),
         ],
         _ => Vec::new(),
+    }
+}
+
+/// What to do when a build cannot have a network of its own, for which reason it is told.
+pub(super) fn for_link(reason: &str, device: Option<std::io::ErrorKind>) -> Vec<String> {
+    let container = "in Docker or podman: start the container with `--device /dev/net/tun`";
+    match device {
+        Some(std::io::ErrorKind::NotFound) => {
+            vec!["sudo modprobe tun".to_owned(), container.to_owned()]
+        }
+        Some(_) => vec![
+            format!("sudo chmod 0666 {DEVICE}"),
+            container.to_owned(),
+        ],
+        None if reason.contains("is not installed") => vec![
+            "install slirp4netns or pasta: `sudo apt-get install slirp4netns` or `sudo dnf install slirp4netns`"
+                .to_owned(),
+        ],
+        None => Vec::new(),
     }
 }
 

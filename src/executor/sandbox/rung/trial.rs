@@ -190,6 +190,7 @@ fn trial(store: &Path, executable: &Path, driver: RootDriver) -> Result<(), Sand
     };
     let spec = SandboxSpec {
         driver,
+        shared: Vec::new(),
         lowers: match driver {
             RootDriver::Overlay => vec![make("lower")?],
             RootDriver::Directory => Vec::new(),

@@ -8,6 +8,7 @@
 //! ENOSYS, so that C libraries fall back to what they know (runc does the same).
 
 mod bpf;
+mod changing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::sys::seccomp::Instruction;
 
+pub(super) use changing::{Changing, Named};
 use table::{ALLOWED, NONE, Row};
 
 /// What happens to a call.
@@ -295,8 +297,8 @@ const INTRUSIVE: [&[u32]; 2] = [&[101, 310, 311], &[26, 347, 348]];
 #[cfg(target_arch = "aarch64")]
 const INTRUSIVE: [&[u32]; 2] = [&[117, 270, 271], &[26, 376, 377]];
 
-/// Compiles the filter that asks a supervisor; everything else runs.
-pub(super) fn asking_filter() -> Vec<Instruction> {
+/// Compiles the filter that asks a supervisor, also about `changes`; everything else runs.
+pub(super) fn asking_filter(changes: &[u32]) -> Vec<Instruction> {
     let here = Asked::HERE;
     let asked = [
         here.open,
@@ -306,8 +308,13 @@ pub(super) fn asking_filter() -> Vec<Instruction> {
         here.readlinkat,
         here.uname,
     ];
-    let asked = asked.into_iter().filter(|number| *number != NONE);
-    let native = all_but(asked.map(|number| (number, Verdict::Ask)));
+    let asked: BTreeMap<u32, Verdict> = asked
+        .iter()
+        .chain(changes)
+        .filter(|number| **number != NONE)
+        .map(|number| (*number, Verdict::Ask))
+        .collect();
+    let native = all_but(asked.into_iter());
     let compat = vec![(0, Verdict::Allow)];
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
