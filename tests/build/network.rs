@@ -38,6 +38,8 @@ fn on_a_machine(test: impl FnOnce() + Send) -> bool {
             fs::write(&resolv, "search test\nnameserver 127.0.0.1\n").unwrap();
             for line in [
                 "mount --make-rprivate /",
+                // As systemd has it.
+                "mount --make-rshared /",
                 "ip link set lo up",
                 "ip link add near type veth peer name near-end",
                 "ip link add far type veth peer name far-end",
@@ -152,6 +154,31 @@ fn a_command_reaches_mirrors_but_nothing_of_the_host() {
             let Some(built) = built else { return };
             built.says("from the mirror").says("missed loopback");
             built.says("missed socket").does_not_say("host's network");
+        }
+    });
+}
+
+#[test]
+fn a_link_takes_no_mount_off_the_machine() {
+    on_a_machine(|| {
+        let outer = tempfile::tempdir().unwrap();
+        let inner = outer.path().join("inner");
+        let mount = |place: &Path| {
+            fs::create_dir_all(place).unwrap();
+            let words = ["-t", "tmpfs", "tmpfs", place.to_str().unwrap()];
+            let done = Command::new("mount").args(words).status().unwrap();
+            assert!(done.success());
+        };
+        mount(outer.path());
+        mount(&inner);
+        let mounts = || fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let before = mounts();
+        for tool in ["slirp4netns", "pasta"] {
+            look(|project, run| {
+                let path = path_with(project, &[tool]);
+                run.env("PATH", path.to_str().unwrap())
+            });
+            assert_eq!(mounts(), before, "{tool}");
         }
     });
 }

@@ -224,7 +224,7 @@ fn unshare(job: &Job) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn make_private() -> Result<(), SandboxError> {
+pub(super) fn make_private() -> Result<(), SandboxError> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags).map_err(|errno| SandboxError::MakePrivate {
         source: errno.into(),

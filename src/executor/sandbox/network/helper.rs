@@ -42,7 +42,7 @@ pub(in super::super) fn network_main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let _ = rustix::thread::set_name(c"builder-network");
-    let holder = match start_holder() {
+    let holder = match keep_mounts_apart().and_then(|()| start_holder()) {
         Ok(holder) => holder,
         Err(error) => {
             let _ = message::send(&control, &Word::Down(explain(&error)));
@@ -74,6 +74,16 @@ struct Holder {
     namespace: OwnedFd,
     /// The holder ends when this is closed.
     _life: PipeWriter,
+}
+
+/// slirp4netns, to lock itself up, takes off all mounts but a few, in a mount namespace of its own, of which it
+/// makes the root alone private: for root on a machine whose mounts are shared (systemd's) it would take
+/// /sys/fs/cgroup, /dev/pts and others off the machine.
+fn keep_mounts_apart() -> Result<(), SandboxError> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| SandboxError::Unshare {
+        source: errno.into(),
+    })?;
+    outer::make_private()
 }
 
 fn start_holder() -> Result<Holder, SandboxError> {
