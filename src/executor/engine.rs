@@ -11,8 +11,8 @@ use super::sandbox::RootDriver;
 use super::schedule::Agenda;
 use super::writers::Writers;
 use super::{Executor, FailedStep, Inputs};
-use crate::cache::{Key, Record};
-use crate::digest::DiffId;
+use crate::cache::{Key, Record, StoreError};
+use crate::digest::{DiffId, Digest};
 use crate::event::Activity;
 use crate::failure::{Failure, Kind};
 use crate::planner::PlannedStep;
@@ -48,6 +48,7 @@ impl<'a> Executor<'a> {
             vertexes: Mutex::default(),
             failures: Mutex::default(),
             told: Mutex::default(),
+            emptied: Mutex::default(),
             made: Mutex::default(),
             input,
         }
@@ -283,6 +284,15 @@ impl<'a> Executor<'a> {
         if told.insert(text.clone()) {
             self.input.reporter.notice(text);
         }
+    }
+
+    /// Makes a cache mount empty, if this build has not done so yet: its steps share what they keep.
+    pub(crate) fn empty_cache_once(&self, id: &Digest) -> Result<(), StoreError> {
+        let mut emptied = self.emptied.lock().unwrap_or_else(PoisonError::into_inner);
+        if emptied.insert(*id) {
+            self.input.store.empty_cache_mount(id)?;
+        }
+        Ok(())
     }
 
     /// Starts the log line of a step.

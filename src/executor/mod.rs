@@ -39,6 +39,7 @@ pub use copy::{CopyError, selection};
 
 use crate::cache::{Key, Record, Store};
 use crate::diagnostic::Span;
+use crate::digest::Digest;
 use crate::event::{Reporter, Vertex};
 use crate::failure::Failure;
 use crate::layer::Encoding;
@@ -152,4 +153,6 @@ pub struct Executor<'a> {
     made: Mutex<BTreeMap<StepId, Vec<Record>>>,
     /// Notices that were given.
     told: Mutex<BTreeSet<String>>,
+    /// Cache mounts that `--no-cache` has emptied.
+    emptied: Mutex<BTreeSet<Digest>>,
 }

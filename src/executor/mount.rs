@@ -17,6 +17,7 @@ use crate::cache::store::{self, CacheMountLease, DirDraft};
 use crate::cache::{Material, RECORD_VERSION, Record};
 use crate::digest::DiffId;
 use crate::failure::Failure;
+use crate::planner::graph::Step;
 use crate::planner::op::{RunMount, RunOp, SelectionDigest, Sharing, Source};
 use crate::tree::{Entry, Selected, Tree, TreePath, selection_digest};
 
@@ -27,6 +28,8 @@ const SSH_SOCKET: &str = "/run/buildkit/ssh_agent.";
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     sandbox: Vec<SandboxMount>,
+    /// `--no-cache`: caches start empty, once a build.
+    empty_caches: bool,
     env: Vec<(String, String)>,
     /// Where writes to writable bind mounts go; thrown away with it.
     scratch: Option<DirDraft>,
@@ -39,9 +42,16 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Lays out the mounts of a command.
-    pub(crate) fn lay_out(executor: &Executor<'_>, run: &RunOp) -> Result<Self, Failure> {
-        let mut mounts = Self::default();
+    /// Lays out the mounts of `run`, the command of `step`.
+    pub(crate) fn lay_out(
+        executor: &Executor<'_>,
+        step: &Step,
+        run: &RunOp,
+    ) -> Result<Self, Failure> {
+        let mut mounts = Self {
+            empty_caches: step.no_cache,
+            ..Self::default()
+        };
         let writes = |mount: &RunMount| matches!(mount, RunMount::Bind { writable: true, .. });
         if run.mounts.iter().any(writes) {
             mounts.scratch = Some(executor.input.store.draft_dir()?);
@@ -161,6 +171,9 @@ impl Mounts {
             .with("uid", *uid)
             .with("gid", *gid)
             .with("seed", seed_digest);
+        if self.empty_caches {
+            executor.empty_cache_once(&identity.key().0)?;
+        }
         let lease = executor
             .input
             .store

@@ -60,7 +60,7 @@ impl Executor<'_> {
     ) -> Result<Made, Failure> {
         self.input.sandbox.expect(self.network_of(run));
         let lowers = self.faces.lowers(base)?;
-        let mounts = Mounts::lay_out(self, run)?;
+        let mounts = Mounts::lay_out(self, step, run)?;
         let draft = self.faces.draft()?;
         let spec = self.spec(run, &mounts, lowers.clone(), &draft)?;
         let maker = self.run_command(run, &spec, activity)?;
@@ -86,7 +86,7 @@ impl Executor<'_> {
         base: &Chain,
         activity: &Activity,
     ) -> Result<Made, Failure> {
-        let mounts = Mounts::lay_out(self, run)?;
+        let mounts = Mounts::lay_out(self, step, run)?;
         let mut root = self.root(base)?;
         let before = root.take_listing()?;
         before.settle(&root.draft().work()?);

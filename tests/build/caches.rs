@@ -26,7 +26,7 @@ fn a_cache_is_kept_shared_seeded_and_kept_apart() {
         RUN --mount=type=cache,target=one ls /one | tr a-z A-Z; echo x > /one/x
         RUN --mount=type=cache,id=one,target=/c,readonly touch /c/new || echo not written
         ";
-    let seen = build(&project, read, &["--no-cache"]);
+    let seen = build(&project, read, &[]);
     seen.says("FILE").says(" 0\n").says("not written");
     // Another namespace has caches of its own.
     let other = ["--no-cache", "--build-arg=BUILDKIT_CACHE_MOUNT_NS=other"];
@@ -44,6 +44,36 @@ fn a_cache_is_kept_shared_seeded_and_kept_apart() {
     let seen = build(&project, seeded, &[]);
     seen.says("750 5 6").says("SOWN").says("left:\n");
     project.is_sound();
+}
+
+#[test]
+fn no_cache_begins_with_empty_caches_and_later_builds_go_on_with_them() {
+    let Some(project) = Project::with_busybox() else {
+        return;
+    };
+    let lines = |number: u32| {
+        format!(
+            "
+            FROM busybox
+            RUN --mount=type=cache,target=/c echo plain $(ls /c), {number} && touch /c/x{number}
+            RUN --mount=type=cache,target=/c echo again $(ls /c), {number} && touch /c/y{number}
+            RUN --mount=type=cache,target=/m,mode=0700 echo mode $(ls /m), {number} && touch /m/z{number}
+            "
+        )
+    };
+    build(&project, &lines(1), &[]).says("plain , 1");
+    let kept = build(&project, &lines(2), &[]);
+    kept.says("plain x1 y1, 2")
+        .says("again x1 x2 y1, 2")
+        .says("mode z1, 2");
+    // Once a build: its steps share what they keep.
+    let emptied = build(&project, &lines(3), &["--no-cache"]);
+    emptied
+        .says("plain , 3")
+        .says("again x3, 3")
+        .says("mode , 3");
+    let later = build(&project, &lines(4), &[]);
+    later.says("plain x3 y3, 4").says("mode z3, 4");
 }
 
 #[test]

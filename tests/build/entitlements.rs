@@ -83,3 +83,23 @@ fn an_insecure_command_has_all_capabilities_and_no_filter() {
         held.does_not_say("inner").does_not_say("ffffff");
     }
 }
+
+#[test]
+fn an_insecure_command_of_root_opens_the_devices_that_it_makes() {
+    let Some(project) = project(None).filter(|_| User::is_root()) else {
+        return;
+    };
+    let command = "mknod -m 666 /null c 1 3 && echo x > /null && rm /null || echo ref''used";
+    for (flag, refused) in [("--security=insecure", false), ("", true)] {
+        project.put(
+            "Dockerfile",
+            format!("FROM busybox\nRUN {flag} {command}\n"),
+        );
+        let built = project.build().flag("--allow=security.insecure").success();
+        if refused {
+            built.says(" refused");
+        } else {
+            built.does_not_say(" refused");
+        }
+    }
+}

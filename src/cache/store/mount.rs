@@ -9,6 +9,7 @@ use super::file;
 use super::layer;
 use super::lock::{self, Lock, Pause, Share};
 use super::open::Store;
+use super::remove;
 use crate::cache::error::{StoreError, at};
 use crate::clock::Stopwatch;
 use crate::digest::Digest;
@@ -88,6 +89,29 @@ impl Store {
                 Patience::Cancel => return Err(StoreError::Cancelled),
             }
         }
+    }
+}
+
+impl Store {
+    /// Makes the cache mount named by `id` empty, as `--no-cache` has it: who takes it next finds it fresh. A
+    /// directory that somebody uses now stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Lock`], [`StoreError::Remove`].
+    pub fn empty_cache_mount(&self, id: &Digest) -> Result<(), StoreError> {
+        self.writable()?;
+        let dir = self.paths().area("mounts").join(id.hex());
+        for instance in 0_u32.. {
+            let path = dir.join(instance.to_string());
+            if !path.is_dir() {
+                break;
+            }
+            let lock_path = dir.join(format!("{instance}.lock"));
+            if let Some(_lock) = lock::try_lock(&lock_path, Share::Exclusive)? {
+                remove::discard_dir(self.paths(), &path).map_err(at!(Remove, &path))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -173,6 +173,7 @@ fn stack(lowers: &[PathBuf], scratch: &Path, writable: bool) -> Result<OwnedFd, 
     let mount = rootfs::mount(&Stack {
         lowers: opened,
         writable: written.as_ref().map(|(upper, work)| (upper, work)),
+        devices: false,
     })?;
     mounting::attach(&mount, make("point")?).map_err(|source| SandboxError::Attach {
         target: "a stack of layers".to_owned(),

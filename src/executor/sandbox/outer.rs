@@ -93,6 +93,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     let root = rootfs::mount(&Stack {
         lowers,
         writable: Some((&upper, &work)),
+        devices: spec.insecure,
     })?;
     attach(&root, &upper, "/")?;
     let identity = identify(&root, spec, control)?;

@@ -23,6 +23,8 @@ pub(super) struct Stack<'a> {
     pub(super) lowers: Vec<OwnedFd>,
     /// Where writes go, and overlay's own directory on the same file system.
     pub(super) writable: Option<(&'a OwnedFd, &'a OwnedFd)>,
+    /// Whether device nodes can be opened.
+    pub(super) devices: bool,
 }
 
 /// Opens a directory of the store; it is trusted and may be reached through links.
@@ -42,7 +44,7 @@ pub(super) fn open_lowers(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, SandboxErr
     layers.map(|path| open_directory(path)).collect()
 }
 
-/// Mounts a stack; the mount is attached nowhere yet. Device nodes in it cannot be opened: the
+/// Mounts a stack; the mount is attached nowhere yet. As a rule device nodes in it cannot be opened: the
 /// devices that a command may use are mounted one by one (see `devices`).
 pub(super) fn mount(stack: &Stack<'_>) -> Result<OwnedFd, SandboxError> {
     let single = match (stack.lowers.as_slice(), stack.writable) {
@@ -52,7 +54,7 @@ pub(super) fn mount(stack: &Stack<'_>) -> Result<OwnedFd, SandboxError> {
     };
     let mut why = String::new();
     let mounted = match single {
-        Some(directory) => clone_directory(directory, stack.writable.is_none()),
+        Some(directory) => clone_directory(directory, stack),
         None => overlay(stack, &mut why),
     };
     mounted.map_err(|source| SandboxError::Overlay {
@@ -62,10 +64,13 @@ pub(super) fn mount(stack: &Stack<'_>) -> Result<OwnedFd, SandboxError> {
     })
 }
 
-fn clone_directory(directory: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
+fn clone_directory(directory: &OwnedFd, stack: &Stack<'_>) -> Result<OwnedFd, Errno> {
     let mount = mounting::clone_mount(directory, Tree::Alone)?;
-    let mut attributes = sys::mount::NO_DEV;
-    if read_only {
+    let mut attributes = 0;
+    if !stack.devices {
+        attributes |= sys::mount::NO_DEV;
+    }
+    if stack.writable.is_none() {
         attributes |= sys::mount::READ_ONLY;
     }
     sys::mount::set_attributes(&mount, attributes, sys::mount::Depth::One)
@@ -103,7 +108,11 @@ fn overlay_by_options(stack: &Stack<'_>, why: &mut String) -> Result<OwnedFd, Er
         fsconfig_create(&context)
     };
     let mount = configure().and_then(|()| {
-        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+        let attributes = if stack.devices {
+            MountAttrFlags::empty()
+        } else {
+            MountAttrFlags::MOUNT_ATTR_NODEV
+        };
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     });
     if mount.is_err() {
@@ -125,13 +134,12 @@ fn overlay_by_page(stack: &Stack<'_>) -> Result<OwnedFd, Errno> {
     let covered = stack.writable.map(|(upper, _)| upper);
     let covered = covered.or(stack.lowers.first()).ok_or(Errno::INVAL)?;
     let point = rustix::fs::readlink(name(covered), Vec::new())?;
-    rustix::mount::mount(
-        "overlay",
-        &point,
-        "overlay",
-        MountFlags::NODEV,
-        page.as_c_str(),
-    )?;
+    let attributes = if stack.devices {
+        MountFlags::empty()
+    } else {
+        MountFlags::NODEV
+    };
+    rustix::mount::mount("overlay", &point, "overlay", attributes, page.as_c_str())?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = open_tree(CWD, &point, flags);
     rustix::mount::unmount(&point, UnmountFlags::DETACH)?;
@@ -255,6 +263,7 @@ mod tests {
         let stack = Stack {
             lowers: open_lowers(&lowers).unwrap(),
             writable: Some((&upper, &work)),
+            devices: false,
         };
         rustix::process::chdir("/proc/self/fd").unwrap();
         let mounted = mount(&stack)?;

@@ -28,6 +28,29 @@ fn a_cache_mount_keeps_its_content_between_builds() {
 }
 
 #[test]
+fn an_emptied_mount_is_fresh_unless_it_is_in_use() {
+    let home = Home::new();
+    let (store, id) = (home.open(), Digest::of(b"apt"));
+    store.empty_cache_mount(&id).unwrap();
+    let mounts = [
+        take(&store, Sharing::Private),
+        take(&store, Sharing::Private),
+    ];
+    for mount in &mounts {
+        fs::write(mount.path().join("x"), "1").unwrap();
+    }
+    let [one, two] = mounts;
+    drop(two);
+    store.empty_cache_mount(&id).unwrap();
+    assert!(one.path().join("x").exists());
+    assert!(take(&store, Sharing::Private).is_fresh());
+    drop(one);
+    assert!(!take(&store, Sharing::Private).is_fresh());
+    store.empty_cache_mount(&id).unwrap();
+    assert!(take(&store, Sharing::Private).is_fresh());
+}
+
+#[test]
 fn shared_mounts_are_one_directory() {
     let home = Home::new();
     let one = take(&home.open(), Sharing::Shared);
