@@ -92,7 +92,7 @@ impl CacheProbe for Nothing {
 }
 
 fn planning(criterion: &mut Criterion) {
-    let source = SourceFile::new("Dockerfile", long_file());
+    let source = Arc::new(SourceFile::new("Dockerfile", long_file()));
     let (dockerfile, _) = parse(&source);
     let (build_args, labels) = (BTreeMap::new(), BTreeMap::new());
     let request = PlanRequest {

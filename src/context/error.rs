@@ -60,7 +60,9 @@ pub enum ContextError {
         source: PatternError,
     },
     /// A source of COPY, ADD or a mount is not there.
-    #[error("failed to calculate checksum of ref context: \"{path}\": not found")]
+    #[error(
+        "failed to compute cache key: failed to calculate checksum of ref context: \"{path}\": not found"
+    )]
     NotFound {
         /// The source, with leading slash.
         path: String,

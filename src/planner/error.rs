@@ -61,17 +61,6 @@ pub enum PlanError {
         #[source]
         source: Cause,
     },
-    /// The files that a step takes could not be read or digested.
-    #[error("failed to read what `{step}` takes ({place})")]
-    Selection {
-        /// The step's name.
-        step: String,
-        /// `Dockerfile:3`
-        place: String,
-        /// Why.
-        #[source]
-        source: Cause,
-    },
 }
 
 /// The error of another room, kept whole.
@@ -103,7 +92,7 @@ impl PlanError {
 impl Explain for PlanError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Image { source, .. } | Self::Selection { source, .. } => source.0.kind(),
+            Self::Image { source, .. } => source.0.kind(),
             _ => Kind::User,
         }
     }
@@ -139,7 +128,6 @@ impl Explain for PlanError {
                 hints.extend(source.0.hints());
                 hints
             }
-            Self::Selection { source, .. } => source.0.hints(),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Asks the cache about every step of a graph, without running anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::cache::{Key, Material, Record};
 use crate::diagnostic::SourceFile;
 use crate::digest::DiffId;
 use crate::failure::Failure;
 
-use super::error::PlanError;
 use super::graph::{Graph, Step, StepId};
 use super::key::{self, INPUTS, Selections};
 use super::op::{CopyInput, Op, RunMount, Source};
@@ -42,7 +42,7 @@ impl Verdict {
 /// chains of the targets, another for what their misses read, and so on.
 pub fn plan(
     graph: Graph,
-    source: &SourceFile,
+    source: &Arc<SourceFile>,
     contexts: &dyn ContextProbe,
     cache: &dyn CacheProbe,
 ) -> Result<Plan, Failure> {
@@ -81,7 +81,7 @@ pub fn plan(
 /// The digests of everything that steps take from contexts.
 fn select(
     graph: &Graph,
-    source: &SourceFile,
+    source: &Arc<SourceFile>,
     contexts: &dyn ContextProbe,
 ) -> Result<Vec<Selections>, Failure> {
     let mut selections: Vec<Selections> = Vec::with_capacity(graph.steps.len());
@@ -111,13 +111,8 @@ fn select(
     let answers = contexts.select_all(&wanted);
     for ((id, mount), answer) in places.into_iter().zip(answers) {
         let step = graph.step(id);
-        let taken = answer.map_err(|failure| {
-            PlanError::wrap(failure, |cause| PlanError::Selection {
-                step: step.name.clone(),
-                place: format!("{}:{}", source.name, source.line_column(step.span.start).0),
-                source: cause,
-            })
-        })?;
+        // BuildKit shows the instruction, too.
+        let taken = answer.map_err(|failure| failure.at(source, step.span))?;
         let slot = &mut selections[id.0];
         match mount {
             None => slot.copy = Some(taken),

@@ -182,3 +182,13 @@ fn a_read_only_store_and_a_full_one() {
     outcome.says("ead-only");
     project.build().success();
 }
+
+#[test]
+fn a_missing_source_of_copy_is_told_with_its_instruction() {
+    let project = Project::new().dockerfile("FROM scratch\nCOPY package.json ./\n");
+    project.build().failure(1).says(
+        "Dockerfile:2\n--------------------\n   1 |     FROM scratch\n   2 | >>> COPY package.json ./\n",
+    ).says(
+        "ERROR: failed to build: failed to solve: failed to compute cache key: failed to calculate checksum of ref context: \"/package.json\": not found",
+    );
+}

@@ -127,7 +127,7 @@ fn ignored_paths_are_hidden_and_exceptions_come_back_with_their_parents() {
     let missing = project.open().unwrap().missing("a.log");
     assert_eq!(
         missing.to_string(),
-        "failed to calculate checksum of ref context: \"/a.log\": not found"
+        "failed to compute cache key: failed to calculate checksum of ref context: \"/a.log\": not found"
     );
     assert!(matches!(
         missing,

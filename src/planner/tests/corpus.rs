@@ -1,6 +1,7 @@
 //! Dockerfiles of public projects, planned with images that all exist.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -120,7 +121,7 @@ fn every_public_dockerfile_has_a_plan() {
         project.dockerfile = text;
         match project.try_graph() {
             Ok(graph) => {
-                let source = SourceFile::new("Dockerfile", project.dockerfile.as_str());
+                let source = Arc::new(SourceFile::new("Dockerfile", project.dockerfile.as_str()));
                 let plan = plan(graph, &source, &project.world, &project.world);
                 let plan =
                     plan.unwrap_or_else(|failure| panic!("{}: {}", path.display(), told(&failure)));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::Mutex;
 
 use crate::cache::{Key, Record};
@@ -197,7 +198,7 @@ impl Project {
     }
 
     pub(super) fn plan(&self) -> Plan {
-        let source = SourceFile::new("Dockerfile", self.dockerfile.as_str());
+        let source = Arc::new(SourceFile::new("Dockerfile", self.dockerfile.as_str()));
         plan(self.graph(), &source, &self.world, &self.world)
             .unwrap_or_else(|failure| panic!("{}", told(&failure)))
     }
