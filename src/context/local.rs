@@ -143,8 +143,8 @@ impl LocalContext {
     /// see [`Self::missing`].
     pub fn scan(&self, wanted: &[Wanted]) -> Result<Scan, ContextError> {
         let sources = wanted.iter().filter_map(|wanted| match wanted {
-            Wanted::Source(glob) => Some(glob),
-            _ => None,
+            Wanted::Source(glob) | Wanted::Parents { way: glob, .. } => Some(glob),
+            Wanted::All => None,
         });
         let followed = follow(&self.root, sources)?;
         let Some(reach) = Reach::of_root(wanted, &followed) else {
