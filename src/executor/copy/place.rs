@@ -141,7 +141,10 @@ impl<'a> Placer<'a> {
 
     /// The entries in tree order, with the existing directories that lead to them: an extractor
     /// that unpacks the layer apart from its base would otherwise invent their modes.
-    pub(crate) fn finish(mut self) -> Layout {
+    pub(crate) fn finish(mut self) -> Result<Layout, CopyError> {
+        if let Some(path) = self.placed.keys().find(|path| path.has_reserved_name()) {
+            return Err(CopyError::ReservedName { path: path.clone() });
+        }
         let mut ancestors = BTreeMap::new();
         if let Some(base) = self.destination.base {
             for path in self.placed.keys() {
@@ -170,7 +173,7 @@ impl<'a> Placer<'a> {
             layout.entries.push(placed.entry);
             layout.origins.push(placed.origin);
         }
-        layout
+        Ok(layout)
     }
 
     /// Places what is in a directory.
