@@ -211,6 +211,11 @@ impl LocalContext {
         self.ignore.excluded(path.as_bytes())
     }
 
+    /// Whether the ignore file leaves nothing of a path.
+    pub fn ignores_wholly(&self, path: &TreePath) -> bool {
+        self.ignore.excludes_wholly(path.as_bytes())
+    }
+
     /// The error for a source without wildcards that is not among the entries: BuildKit's sentence,
     /// and whether an ignore file is to blame.
     pub fn missing(&self, source: &str) -> ContextError {
