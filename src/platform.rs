@@ -26,11 +26,71 @@ pub struct Platform {
 
 /// Why a text is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid platform `{text}`: write os/arch or os/arch/variant, such as linux/arm64")]
-pub struct ParsePlatformError {
-    /// The offending text.
-    pub text: String,
+pub enum ParsePlatformError {
+    /// It has not the form of one.
+    #[error("invalid platform `{text}`: write os/arch or os/arch/variant, such as linux/arm64")]
+    Form {
+        /// The offending text.
+        text: String,
+    },
+    /// A lone word that is neither a system nor a processor; the words are containerd's.
+    #[error("{text:?}: unknown operating system or architecture: invalid argument")]
+    Unknown {
+        /// The offending text.
+        text: String,
+    },
 }
+
+/// The systems that a lone word may name (containerd's `isKnownOS`, and `WebAssembly`'s).
+const SYSTEMS: [&str; 19] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "nacl",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasi",
+    "wasip1",
+    "windows",
+    "zos",
+];
+
+/// The processors that a lone word may name (containerd's `isKnownArch`).
+const PROCESSORS: [&str; 24] = [
+    "386",
+    "amd64",
+    "amd64p32",
+    "arm",
+    "arm64",
+    "arm64be",
+    "armbe",
+    "loong64",
+    "mips",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "mipsle",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
+];
 
 impl Platform {
     /// The platform that this program runs on; RUN steps of it need no emulation.
@@ -90,6 +150,22 @@ impl Platform {
         self
     }
 
+    /// Like containerd: one word is a system if it is a known one, else a processor. `text` is the
+    /// word with a version of the system, which no processor has.
+    fn of_word(text: &str, word: &str) -> Result<Self, ParsePlatformError> {
+        let host = Self::host();
+        let system = Self::new(word, &host.architecture, None).normalized();
+        if SYSTEMS.contains(&system.os.as_str()) {
+            return Ok(system);
+        }
+        let processor = Self::new(&host.os, word, None).normalized();
+        if word == text && PROCESSORS.contains(&processor.architecture.as_str()) {
+            return Ok(processor);
+        }
+        let text = text.to_owned();
+        Err(ParsePlatformError::Unknown { text })
+    }
+
     /// Whether an image of platform `offered` can be used where `self` is wanted: same system and
     /// processor, and a variant that is equal or unstated on one side.
     pub fn accepts(&self, offered: &Self) -> bool {
@@ -107,7 +183,7 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Self, ParsePlatformError> {
         let host = || Self::host();
-        let error = || ParsePlatformError {
+        let error = || ParsePlatformError::Form {
             text: text.to_owned(),
         };
         let valid = |part: &&str| {
@@ -119,22 +195,26 @@ impl FromStr for Platform {
         if text == "local" {
             return Ok(host());
         }
-        let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(valid) {
+        let (system, rest) = text
+            .split_once('/')
+            .map_or((text, None), |(system, rest)| (system, Some(rest)));
+        // containerd's newer form of the first word: `windows(10.0.17763.1)`.
+        let (os, version) = match system.strip_suffix(')') {
+            Some(system) => system.split_once('(').ok_or_else(error)?,
+            None => (system, ""),
+        };
+        let parts: Vec<&str> = rest.map_or_else(Vec::new, |rest| rest.split('/').collect());
+        if !valid(&os) || !parts.iter().all(valid) || !(version.is_empty() || valid(&version)) {
             return Err(error());
         }
-        match parts.as_slice() {
-            // Like containerd: one word is a system if it is a known one, else a processor.
-            [os @ ("linux" | "windows" | "darwin" | "freebsd" | "wasi" | "wasip1")] => {
-                Ok(Self::new(os, &host().architecture, None).normalized())
-            }
-            [architecture] => Ok(Self::new(&host().os, architecture, None).normalized()),
-            [os, architecture] => Ok(Self::new(os, architecture, None).normalized()),
-            [os, architecture, variant] => {
-                Ok(Self::new(os, architecture, Some(variant)).normalized())
-            }
-            _ => Err(error()),
-        }
+        let mut platform = match parts.as_slice() {
+            [] => Self::of_word(text, os)?,
+            [architecture] => Self::new(os, architecture, None).normalized(),
+            [architecture, variant] => Self::new(os, architecture, Some(variant)).normalized(),
+            _ => return Err(error()),
+        };
+        platform.os_version = (!version.is_empty()).then(|| version.to_owned());
+        Ok(platform)
     }
 }
 
@@ -170,8 +250,53 @@ mod tests {
                 "{text}"
             );
         }
-        for bad in ["", "a/b/c/d", "linux/", "linux/../x", "lin ux/amd64"] {
+        for bad in [
+            "",
+            "a/b/c/d",
+            "linux/",
+            "linux/../x",
+            "lin ux/amd64",
+            "windows(/amd64",
+            "windows)/amd64",
+            "windows(1 0)/amd64",
+            "(10)/amd64",
+            "linux/amd64(1)",
+        ] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_lone_word_must_be_known() {
+        for bad in ["foo", "arm46", "arm64(1)"] {
+            assert_eq!(
+                bad.parse::<Platform>().unwrap_err().to_string(),
+                format!("\"{bad}\": unknown operating system or architecture: invalid argument"),
+            );
+        }
+        for (word, os, architecture) in [
+            ("Windows", "windows", None),
+            ("macos", "darwin", None),
+            ("s390x", std::env::consts::OS, Some("s390x")),
+            ("aarch64", std::env::consts::OS, Some("arm64")),
+        ] {
+            let platform: Platform = word.parse().unwrap();
+            assert_eq!(platform.os, os);
+            let host = Platform::host().architecture;
+            assert_eq!(platform.architecture, architecture.unwrap_or(&host));
+        }
+    }
+
+    #[test]
+    fn a_system_may_have_a_version() {
+        let platform: Platform = "windows(10.0.17763.1)/amd64".parse().unwrap();
+        assert_eq!(platform.to_string(), "windows/amd64");
+        assert_eq!(platform.os_version.as_deref(), Some("10.0.17763.1"));
+        let platform: Platform = "windows(10.0)".parse().unwrap();
+        assert_eq!(platform.os_version.as_deref(), Some("10.0"));
+        assert_eq!(
+            "linux()/arm64".parse::<Platform>().unwrap().os_version,
+            None
+        );
     }
 }

@@ -143,8 +143,8 @@ impl LocalContext {
     /// see [`Self::missing`].
     pub fn scan(&self, wanted: &[Wanted]) -> Result<Scan, ContextError> {
         let sources = wanted.iter().filter_map(|wanted| match wanted {
-            Wanted::Source(glob) => Some(glob),
-            _ => None,
+            Wanted::Source(glob) | Wanted::Parents { way: glob, .. } => Some(glob),
+            Wanted::All => None,
         });
         let followed = follow(&self.root, sources)?;
         let Some(reach) = Reach::of_root(wanted, &followed) else {
@@ -209,6 +209,11 @@ impl LocalContext {
     /// Whether a cleaned path is excluded by the ignore rules.
     pub fn ignores(&self, path: &TreePath) -> bool {
         self.ignore.excluded(path.as_bytes())
+    }
+
+    /// Whether the ignore file leaves nothing of a path.
+    pub fn ignores_wholly(&self, path: &TreePath) -> bool {
+        self.ignore.excludes_wholly(path.as_bytes())
     }
 
     /// The error for a source without wildcards that is not among the entries: BuildKit's sentence,

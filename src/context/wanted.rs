@@ -10,8 +10,13 @@ pub enum Wanted {
     /// A source of COPY or ADD, or of a mount: what matches, what is below it, and what it leads to
     /// if it is a link.
     Source(Glob),
-    /// A source of `COPY --parents`.
-    Parents(DeepGlob),
+    /// A source of `COPY --parents` with `**`.
+    Parents {
+        /// What stands before the pivot: links on its way are followed.
+        way: Glob,
+        /// The whole.
+        glob: DeepGlob,
+    },
 }
 
 /// How far a directory of the walk is wanted.
@@ -49,8 +54,10 @@ impl<'a> Reach<'a> {
         for wanted in wanted {
             match wanted {
                 Wanted::All => return Some(Self::All),
-                Wanted::Parents(glob) if glob.literal() == Some(b"") => return Some(Self::All),
-                Wanted::Parents(glob) => parts.push(Part::Deep(glob)),
+                Wanted::Parents { glob, .. } if glob.literal() == Some(b"") => {
+                    return Some(Self::All);
+                }
+                Wanted::Parents { glob, .. } => parts.push(Part::Deep(glob)),
                 Wanted::Source(_) => {}
             }
         }

@@ -70,10 +70,7 @@ impl<'a, C: Copy> Assembly<'a, C> {
             };
         }
         let raw_parent = path.parent().unwrap_or_default();
-        if raw_parent
-            .components()
-            .any(|name| name.starts_with(b".wh."))
-        {
+        if raw_parent.has_reserved_name() {
             return Err(LayerError::ReservedName { path });
         }
         let parent = self.directory(&raw_parent)?;

@@ -42,16 +42,22 @@ struct FileNames {
 impl Flatten<'_> {
     /// Writes the merged file system as one plain tar.
     pub fn write_tar(self, mut out: impl Write) -> Result<(), LayerError> {
-        self.write_members(&TreePath::root(), &mut out)?;
+        self.write_entries(&TreePath::root(), true, &mut out)?;
         out.write_all(&end_of_archive()).map_err(write_error)?;
         out.flush().map_err(write_error)
     }
 
     /// Writes the merged file system as members of a tar, each path below `prefix`, without the end
-    /// of the archive: for archives that hold several.
-    pub fn write_members(
+    /// of the archive: for archives that hold several. The root itself is a member only if it has a
+    /// name: what unpacks the archive keeps the mode of its own directory.
+    pub fn write_members(self, prefix: &TreePath, out: &mut dyn Write) -> Result<(), LayerError> {
+        self.write_entries(prefix, !prefix.is_root(), out)
+    }
+
+    fn write_entries(
         self,
         prefix: &TreePath,
+        with_root: bool,
         mut out: &mut dyn Write,
     ) -> Result<(), LayerError> {
         let Self { view, open, limits } = self;
@@ -61,6 +67,9 @@ impl Flatten<'_> {
             put_header(out, &mut header, &below(prefix, entry))
         };
         for node in view.walk(&TreePath::root()) {
+            if node.path().is_root() && !with_root {
+                continue;
+            }
             if matches!(node.entry.kind, Kind::File { .. }) {
                 let files = layers.entry(node.layer).or_default();
                 let file = files.entry(view.stored_path(&node).clone()).or_default();

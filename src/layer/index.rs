@@ -27,10 +27,34 @@ pub fn index(reader: impl Read, limits: Limits, tee: impl Write) -> Result<Index
         tee: HashWriter::new(tee),
     };
     let mut archive = Reader::new(reader, limits);
+    let entries = read_members(&mut archive, true)?;
+    archive.drain()?;
+    let (_, digest, size) = archive.into_inner().tee.finish();
+    Ok(Indexed {
+        diff_id: DiffId(digest),
+        size,
+        tree: entries,
+    })
+}
+
+/// Reads a plain tar that is no layer: names that mean deletions are refused, and the stream is read
+/// to the end of the archive only, whatever follows. Gives what it holds and where it ended.
+pub fn index_archive(reader: impl Read, limits: Limits) -> Result<(Tree, u64), LayerError> {
+    let mut archive = Reader::new(reader, limits);
+    let tree = read_members(&mut archive, false)?;
+    Ok((tree, archive.offset()))
+}
+
+/// Reads the members of a layer, or of another archive.
+fn read_members<R: Read>(archive: &mut Reader<R>, is_layer: bool) -> Result<Tree, LayerError> {
     let mut assembly: Assembly<'_, ContentDigest> = Assembly::new(None);
     let mut kept = BTreeMap::new();
     let mut buffer = vec![0; 1 << 17];
     while let Some(member) = archive.next_member()? {
+        let path = TreePath::clean(&member.path);
+        if !is_layer && path.has_reserved_name() {
+            return Err(LayerError::ReservedName { path });
+        }
         match assembly.place(&member)? {
             Placed::Skip => {}
             Placed::Whiteout(path) => {
@@ -46,18 +70,12 @@ pub fn index(reader: impl Read, limits: Limits, tee: impl Write) -> Result<Index
                 if is_link_to_itself(&entry) {
                     continue;
                 }
-                let entry = read_content(&mut archive, entry, &mut buffer, &mut kept)?;
+                let entry = read_content(archive, entry, &mut buffer, &mut kept)?;
                 assembly.insert(entry)?;
             }
         }
     }
-    archive.drain()?;
-    let (_, digest, size) = archive.into_inner().tee.finish();
-    Ok(Indexed {
-        diff_id: DiffId(digest),
-        size,
-        tree: assembly.into_tree(kept),
-    })
+    Ok(assembly.into_tree(kept))
 }
 
 /// Some archives link a file to itself to say that it is still there.

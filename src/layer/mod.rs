@@ -32,7 +32,7 @@ pub use compress::blocks::BlobInfo;
 pub use compress::{CODEC_VERSION, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, Encoding, decompress};
 pub use error::LayerError;
 pub use flatten::Flatten;
-pub use index::{Indexed, index};
+pub use index::{Indexed, index, index_archive};
 pub use pick::{Spool, pick};
 pub use tar::Limits;
 pub use write::{Contents, Encoded, Written, encode_tar, write_layer};

@@ -9,7 +9,7 @@ pub trait Facts {
     /// The base image of the stage with this number (from 0), if it is an image and known.
     fn base(&self, stage: usize) -> Option<Base>;
 
-    /// Whether `.dockerignore` excludes this cleaned path of the main context.
+    /// Whether `.dockerignore` leaves nothing of this cleaned path of the main context; `.` is all.
     fn is_ignored(&self, path: &str) -> bool;
 }
 

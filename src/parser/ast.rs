@@ -287,4 +287,21 @@ pub struct Onbuild {
     pub text: String,
     /// The trigger, parsed in place (its spans index this file).
     pub instruction: Box<Instruction>,
+    /// What is wrong with it: nobody has to know before it fires.
+    pub problem: Option<Box<TriggerProblem>>,
+}
+
+/// What is wrong with an `ONBUILD` trigger, to be told when it fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerProblem {
+    /// The code of the diagnostic.
+    pub code: &'static str,
+    /// The place in this file.
+    pub span: Span,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// The trigger's here-documents, which no tree holds.
+    pub heredocs: Vec<Heredoc>,
 }

@@ -1,5 +1,7 @@
 //! Durations in Go's notation: `1h30m`, `1.5s`, `300ms`.
 
+use std::fmt::Write as _;
+
 /// Nanoseconds of each unit; longer names first.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
@@ -12,49 +14,92 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// The nanoseconds of a duration; negative ones as their absolute value with `true`. `None` if the
-/// text is no duration or too large for Go's 64 bits.
-pub(super) fn parse(text: &str) -> Option<(u64, bool)> {
+/// Why a text is no duration.
+#[derive(Debug, PartialEq, Eq)]
+enum Wrong<'a> {
+    /// No number where one has to be, or one that is too large for Go's 64 bits.
+    Form,
+    /// A number alone.
+    NoUnit,
+    /// No unit has this name.
+    Unit(&'a str),
+}
+
+/// The nanoseconds of a duration; negative ones as their absolute value with `true`. Else Go's
+/// words.
+pub(super) fn parse(text: &str) -> Result<(u64, bool), String> {
+    let whole = quote(text);
+    read(text).map_err(|wrong| match wrong {
+        Wrong::Form => format!("time: invalid duration {whole}"),
+        Wrong::NoUnit => format!("time: missing unit in duration {whole}"),
+        Wrong::Unit(unit) => format!("time: unknown unit {} in duration {whole}", quote(unit)),
+    })
+}
+
+/// Go's `time.quote`: bytes that are no printable ASCII as `\xNN`.
+fn quote(text: &str) -> String {
+    let mut quoted = "\"".to_owned();
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..=0x7f => quoted.push(char::from(byte)),
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(quoted, "\\x{byte:02x}");
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn read(text: &str) -> Result<(u64, bool), Wrong<'_>> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     if rest == "0" {
-        return Some((0, false));
+        return Ok((0, false));
     }
     let mut total = 0_u64;
     loop {
-        let whole = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (digits, after) = rest.split_at(whole);
-        let (fraction, after) = match after.strip_prefix('.') {
-            Some(after) => {
-                let end = after.find(|c: char| !c.is_ascii_digit())?;
-                after.split_at(end)
-            }
-            None => ("", after),
-        };
+        let (digits, after) = digits(rest);
+        let (fraction, after) = after.strip_prefix('.').map_or(("", after), self::digits);
         if digits.is_empty() && fraction.is_empty() {
-            return None;
+            return Err(Wrong::Form);
         }
+        let whole: u64 = if digits.is_empty() {
+            0
+        } else {
+            digits.parse().map_err(|_| Wrong::Form)?
+        };
         let end = after
             .find(|c: char| c == '.' || c.is_ascii_digit())
             .unwrap_or(after.len());
         let (name, next) = after.split_at(end);
-        let unit = UNITS.iter().find(|(unit, _)| *unit == name)?.1;
-        let whole: u64 = if digits.is_empty() {
-            0
-        } else {
-            digits.parse().ok()?
-        };
-        total = total
-            .checked_add(whole.checked_mul(unit)?)?
-            .checked_add(part(fraction, unit))?;
+        if name.is_empty() {
+            return Err(Wrong::NoUnit);
+        }
+        let unit = UNITS.iter().find(|(unit, _)| *unit == name);
+        let unit = unit.ok_or(Wrong::Unit(name))?.1;
+        total = whole
+            .checked_mul(unit)
+            .and_then(|whole| whole.checked_add(part(fraction, unit)))
+            .and_then(|value| value.checked_add(total))
+            .ok_or(Wrong::Form)?;
         if next.is_empty() {
             break;
         }
         rest = next;
     }
-    (i64::try_from(total).is_ok()).then_some((total, negative))
+    i64::try_from(total).map_err(|_| Wrong::Form)?;
+    Ok((total, negative))
+}
+
+/// The digits at the start, and the rest.
+fn digits(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 /// The nanoseconds of `0.fraction` units, rounded down; digits beyond what counts are ignored.

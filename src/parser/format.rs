@@ -279,7 +279,10 @@ fn heredocs(command: &Command) -> Vec<&Heredoc> {
                 CopySource::Path(_) => None,
             })
             .collect(),
-        Command::Onbuild(onbuild) => heredocs(&onbuild.instruction.command),
+        Command::Onbuild(onbuild) => match &onbuild.problem {
+            Some(problem) => problem.heredocs.iter().collect(),
+            None => heredocs(&onbuild.instruction.command),
+        },
         _ => Vec::new(),
     }
 }

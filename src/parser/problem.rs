@@ -42,6 +42,12 @@ impl Wrong {
     }
 }
 
+impl From<Diagnostic> for Wrong {
+    fn from(problem: Diagnostic) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
 /// Makes the diagnostics of one file.
 #[derive(Debug)]
 pub(super) struct Problems<'a> {

@@ -423,22 +423,33 @@ fn messages_can_be_had_as_scripts_expect_them() {
 #[test]
 fn durations_are_read_as_go_reads_them() {
     for (text, expected) in [
-        ("0", Some((0, false))),
-        ("1h2m3s", Some((3_723_000_000_000, false))),
-        ("1.5s", Some((1_500_000_000, false))),
-        (".5ms", Some((500_000, false))),
-        ("1us1µs1μs1ns", Some((3_001, false))),
-        ("-1s", Some((1_000_000_000, true))),
-        ("+1s", Some((1_000_000_000, false))),
-        ("", None),
-        ("1", None),
-        ("s", None),
-        (".s", None),
-        ("1d", None),
-        ("1 s", None),
-        ("9999999h", None),
-        ("99999999999999999999s", None),
+        ("0", Ok((0, false))),
+        ("1h2m3s", Ok((3_723_000_000_000, false))),
+        ("1.5s", Ok((1_500_000_000, false))),
+        (".5ms", Ok((500_000, false))),
+        ("1us1µs1μs1ns", Ok((3_001, false))),
+        ("-1s", Ok((1_000_000_000, true))),
+        ("+1s", Ok((1_000_000_000, false))),
+        ("", Err(r#"time: invalid duration """#)),
+        ("-", Err(r#"time: invalid duration "-""#)),
+        ("s", Err(r#"time: invalid duration "s""#)),
+        (".s", Err(r#"time: invalid duration ".s""#)),
+        ("9999999h", Err(r#"time: invalid duration "9999999h""#)),
+        (
+            "99999999999999999999s",
+            Err(r#"time: invalid duration "99999999999999999999s""#),
+        ),
+        ("10", Err(r#"time: missing unit in duration "10""#)),
+        ("1.", Err(r#"time: missing unit in duration "1.""#)),
+        ("1m10", Err(r#"time: missing unit in duration "1m10""#)),
+        ("1d", Err(r#"time: unknown unit "d" in duration "1d""#)),
+        ("1 s", Err(r#"time: unknown unit " s" in duration "1 s""#)),
+        (
+            "1é\"",
+            Err(r#"time: unknown unit "\xc3\xa9\"" in duration "1\xc3\xa9\"""#),
+        ),
     ] {
+        let expected = expected.map_err(str::to_owned);
         assert_eq!(super::duration::parse(text), expected, "{text}");
     }
 }

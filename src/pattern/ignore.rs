@@ -24,6 +24,8 @@ pub struct Ignore {
 struct Rule {
     program: Program,
     exception: bool,
+    /// Whether its pattern is one that everything at the root matches.
+    is_all: bool,
 }
 
 /// What can be said of a rule's matches without looking at the rule: a handful of comparisons on
@@ -86,6 +88,22 @@ impl Ignore {
             inherited = self.enter(&path[..at], &inherited).1;
         }
         self.excludes(path, &inherited)
+    }
+
+    /// Whether nothing of a cleaned path is left: it is excluded, and no exception may bring back
+    /// something below it. Of the root nothing is left after `*`, `**` or `**/*`.
+    pub fn excludes_wholly(&self, path: impl AsRef<[u8]>) -> bool {
+        let path = path.as_ref();
+        if path.is_empty() {
+            return !self.exceptions && self.rules.iter().any(|rule| rule.is_all);
+        }
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends = ends.map(|(at, _)| at).chain([path.len()]);
+        let start = (false, Inherited::default());
+        let (excluded, inherited) = ends.fold(start, |(_, inherited), end| {
+            self.enter(&path[..end], &inherited)
+        });
+        excluded && !self.may_reinclude_below(path, &inherited)
     }
 
     /// Whether a path, directly in a directory that was entered, is excluded.
@@ -237,7 +255,11 @@ impl Rule {
         };
         let program =
             Program::new(pattern, Stars::Double).ok_or_else(|| PatternError::syntax(pattern))?;
-        Ok(Self { program, exception })
+        Ok(Self {
+            program,
+            exception,
+            is_all: matches!(pattern, b"*" | b"**" | b"**/*"),
+        })
     }
 }
 

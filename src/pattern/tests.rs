@@ -37,6 +37,27 @@ fn ignore_rules_decide_as_docker_does() {
 }
 
 #[test]
+fn paths_of_which_nothing_is_left_are_told() {
+    for (rules, path, expected) in [
+        ("*", "", true),
+        ("/*", "", true),
+        ("**", "", true),
+        ("**/*", "", true),
+        (".*", "", false),
+        ("*\n!a", "", false),
+        ("a", "", false),
+        ("*\n!a/b", "a", false),
+        ("*\n!a/b", "c", true),
+        ("*\n!a/b", "a/c", true),
+        ("*\n!a/b", "a/b", false),
+        ("a", "a/b", true),
+    ] {
+        let ignore = Ignore::parse(rules).unwrap();
+        assert_eq!(ignore.excludes_wholly(path), expected, "{path} by {rules}");
+    }
+}
+
+#[test]
 fn globs_match_as_filepath_match_does() {
     for case in cases(include_str!("../../testdata/ignore/globs.txt")) {
         let [pattern, path, expected] = case[..] else {

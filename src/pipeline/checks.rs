@@ -30,7 +30,8 @@ impl Facts for Known<'_> {
 
     fn is_ignored(&self, path: &str) -> bool {
         let path = TreePath::clean(path);
-        self.context.is_some_and(|context| context.ignores(&path))
+        self.context
+            .is_some_and(|context| context.ignores_wholly(&path))
     }
 }
 

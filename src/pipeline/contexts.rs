@@ -231,7 +231,11 @@ fn parts_of(wanted: &Wanted<'_>, parts: &mut Vec<context::Wanted>) -> Result<(),
                 };
                 parts.push(if op.parents && path.contains("**") {
                     let clean = path.replacen("/./", "/", 1);
-                    context::Wanted::Parents(DeepGlob::new(&clean).map_err(wrong)?)
+                    let way = path.split_once("/./").map_or("", |(way, _)| way);
+                    context::Wanted::Parents {
+                        way: Glob::new(way).map_err(wrong)?,
+                        glob: DeepGlob::new(&clean).map_err(wrong)?,
+                    }
                 } else {
                     context::Wanted::Source(Glob::new(path).map_err(wrong)?)
                 });

@@ -7,12 +7,13 @@ use crate::reference::Reference;
 
 use super::error::PlanError;
 
-/// Repositories whose language is the one that [`crate::parser`] speaks.
-const OURS: [&str; 3] = [
-    "docker.io/docker/dockerfile",
-    "docker.io/docker/dockerfile-upstream",
-    "docker.io/moby/dockerfile",
-];
+/// Whether a repository has the frontend whose language [`crate::parser`] speaks: Docker's own, or
+/// a mirror of it on any host.
+fn is_dockers(name: &str) -> bool {
+    name.ends_with("/docker/dockerfile")
+        || name.ends_with("/docker/dockerfile-upstream")
+        || name == "docker.io/moby/dockerfile"
+}
 
 /// Fails if the file, or `--build-arg BUILDKIT_SYNTAX`, wants a frontend that is not Docker's.
 pub(crate) fn check(
@@ -29,7 +30,7 @@ pub(crate) fn check(
     match value.split_whitespace().next() {
         None | Some("dockerfile.v0") => Ok(()),
         Some(image) => match image.parse::<Reference>() {
-            Ok(reference) if OURS.contains(&reference.name().as_str()) => Ok(()),
+            Ok(reference) if is_dockers(&reference.name()) => Ok(()),
             _ => Err(PlanError::Syntax {
                 value: image.to_owned(),
             }),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::failure::Failure;
-use crate::parser::ast::{Command, Instruction};
+use crate::parser::ast::{Command, Instruction, TriggerProblem};
 use crate::platform::Platform;
 
 use super::graph::StageId;
@@ -454,6 +454,13 @@ fn wanted(
     wanted
 }
 
+/// What was wrong with a trigger all along.
+fn told(words: &Words, wrong: &TriggerProblem) -> Failure {
+    let mut problem = words.error(wrong.code, wrong.span, wrong.message.as_str());
+    problem.help.clone_from(&wrong.help);
+    Failure::Diagnosed(vec![problem])
+}
+
 /// The triggers that a stage's base left for it.
 fn stage_triggers<'a>(
     site: Site<'_, 'a>,
@@ -469,17 +476,21 @@ fn stage_triggers<'a>(
     match &header.base {
         Base::Scratch => Ok(Vec::new()),
         Base::Stage(base) if headers[base.0].replaced => Ok(Vec::new()),
-        Base::Stage(base) => Ok(table.stages[base.0]
-            .body
-            .iter()
-            .filter_map(|instruction| match &instruction.command {
-                Command::Onbuild(onbuild) => Some(Entry {
+        Base::Stage(base) => {
+            let commands = table.stages[base.0].body.iter();
+            let triggers = commands.filter_map(|instruction| match &instruction.command {
+                Command::Onbuild(onbuild) => Some(onbuild),
+                _ => None,
+            });
+            let entries = triggers.map(|onbuild| match &onbuild.problem {
+                Some(wrong) => Err(told(site.words, wrong)),
+                None => Ok(Entry {
                     instruction: Held::Borrowed(&onbuild.instruction),
                     origin: Origin::StageTrigger,
                 }),
-                _ => None,
-            })
-            .collect()),
+            });
+            entries.collect()
+        }
         Base::External(id) => match externals.find(id) {
             Some(External::Image { image, .. }) => {
                 onbuild::of_image(&id.name, &image.config.config.on_build, site.words)

@@ -74,6 +74,11 @@ impl TreePath {
         self.join_name(&below.0)
     }
 
+    /// Whether a component has a name that means a deletion in a layer (`.wh.`).
+    pub fn has_reserved_name(&self) -> bool {
+        self.components().any(|name| name.starts_with(b".wh."))
+    }
+
     /// What remains of this path below `ancestor`; `None` if it is not there. A path is below
     /// itself.
     pub fn below(&self, ancestor: &Self) -> Option<Self> {

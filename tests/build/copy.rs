@@ -258,3 +258,34 @@ fn a_name_of_a_changed_file_keeps_its_content_when_it_is_copied() {
         }
     }
 }
+
+#[test]
+fn names_that_mean_deletions_are_refused_before_anything_is_written() {
+    let project = Project::new().file("t/.wh.a", "x").file("t/b", "b");
+    let archive = project.context().join("x.tar");
+    let mut tar = tar::Builder::new(std::fs::File::create(archive).unwrap());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "d/.wh.a", std::io::empty())
+        .unwrap();
+    tar.finish().unwrap();
+    for (line, place) in [
+        ("COPY t /d", "/d/.wh.a"),
+        ("COPY t/b /.wh.c", "/.wh.c"),
+        ("COPY --parents t/.wh.a /", "/t/.wh.a"),
+        ("COPY <<.wh.here /\nx\n.wh.here", "/.wh.here"),
+        ("ADD t/.wh.a /d/", "/d/.wh.a"),
+        ("ADD x.tar /", "/d/.wh.a"),
+        ("WORKDIR /.wh.dir", "/.wh.dir"),
+    ] {
+        project.put("Dockerfile", format!("FROM scratch\n{line}\n"));
+        project
+            .build()
+            .failure(1)
+            .says(&format!(
+                "`{place}` has a name that is reserved for deletions"
+            ))
+            .says("Dockerfile:2");
+    }
+}

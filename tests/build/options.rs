@@ -398,6 +398,11 @@ fn a_tar_of_the_files_is_what_tar_takes() {
         "{listed}"
     );
     assert!(!listed.contains(".wh."), "{listed}");
+    // The directory that it is unpacked in keeps its mode.
+    assert!(
+        !listed.lines().any(|line| line.ends_with(" ./")),
+        "{listed}"
+    );
     let streamed = project.build().output_to("-").success();
     assert_eq!(streamed.stdout_bytes, fs::read(&archive).unwrap());
 }

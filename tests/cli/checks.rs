@@ -208,6 +208,21 @@ fn copies_of_ignored_files_are_found() {
     outcome.prints("Attempting to Copy file \"secret.txt\" that is excluded by .dockerignore");
 }
 
+#[test]
+fn a_copy_of_all_where_nothing_is_left_is_found() {
+    let project = Project::new().dockerfile("FROM scratch\nCOPY . /\n");
+    let check = || project.builder(["build", "--check", "context"]);
+    for rules in ["*\n", "**\n", "**/*\n"] {
+        project.put(".dockerignore", rules);
+        let outcome = check().failure(1);
+        outcome.prints("Attempting to Copy file \".\" that is excluded by .dockerignore");
+    }
+    for rules in [".*\n", "*\n!Dockerfile\n", "x\n"] {
+        project.put(".dockerignore", rules);
+        check().success();
+    }
+}
+
 const OUTLINED: &str = "
     # VERSION of the tool
     ARG VERSION=1.2

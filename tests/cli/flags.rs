@@ -63,6 +63,10 @@ const BAD_VALUES: &[(&[&str], &str)] = &[
     ),
     (&["--output=type=oci,compression=rar"], "--output"),
     (&["--platform=a/b/c/d"], "invalid platform `a/b/c/d`"),
+    (
+        &["--platform=arm46"],
+        "\"arm46\": unknown operating system or architecture: invalid argument",
+    ),
     (&["--policy=filename=x"], "a build policy is not supported"),
     (
         &["--progress=loud"],

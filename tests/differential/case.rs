@@ -9,7 +9,7 @@
 //! | `@file PATH [mode=M] [fill=N] \| CONTENT` | a file of the context (`\n`, `\t`, `\\` in its content) |
 //! | `@dir PATH [mode=M]`, `@link PATH -> TARGET`, `@hard PATH = OTHER`, `@fifo PATH` | other entries |
 //! | `@xattr PATH NAME VALUE` | an extended attribute |
-//! | `@archive PATH none\|gzip\|xz\|bzip2\|zstd` | an archive of the `@member`s that follow |
+//! | `@archive PATH none\|gzip\|xz\|bzip2\|zstd` | an archive of the `@member`s that follow; `+zeros`, `+text` after it |
 //! | `@member file\|dir\|link\|hard PATH MODE UID:GID \| CONTENT` | its entry; `hex:…` as content of `cap` |
 //! | `@flag WORD` | a word for both builders, `@our-flag`, `@peer-flag` for one; `{context}` is replaced |
 //! | `@crlf`, `@bom` | the form of the Dockerfile |

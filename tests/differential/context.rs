@@ -53,11 +53,18 @@ fn archive(item: &Item) -> Vec<u8> {
         append(&mut tar, member);
     }
     let bytes = tar.into_inner().unwrap();
-    if item.value == "none" {
-        bytes
-    } else {
-        compress(&item.value, bytes)
+    let (packing, rest) = item.value.split_once('+').unwrap_or((&item.value, ""));
+    let mut archive = match packing {
+        "none" => bytes,
+        program => compress(program, bytes),
+    };
+    match rest {
+        "" => {}
+        "zeros" => archive.extend([0; 1000]),
+        "text" => archive.extend(b"no part of the archive\n".repeat(40)),
+        other => panic!("unknown rest `{other}`"),
     }
+    archive
 }
 
 fn append(tar: &mut tar::Builder<Vec<u8>>, member: &Item) {

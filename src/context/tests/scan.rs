@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use super::*;
 use crate::digest::ContentDigest;
-use crate::pattern::DeepGlob;
+use crate::pattern::{DeepGlob, Glob};
 
 fn example() -> Project {
     Project::new()
@@ -58,7 +58,10 @@ fn sources_select_what_they_name_and_no_more() {
 #[test]
 fn parents_sources_cross_directories() {
     let project = example();
-    let wanted = Wanted::Parents(DeepGlob::new("**/*.h").unwrap());
+    let wanted = Wanted::Parents {
+        way: Glob::new("").unwrap(),
+        glob: DeepGlob::new("**/*.h").unwrap(),
+    };
     let scan = project.open().unwrap().scan(&[wanted]).unwrap();
     let paths: Vec<_> = scan.entries.iter().map(show).collect();
     assert_eq!(paths, ["src/", "src/deep/", "src/deep/x.h"]);

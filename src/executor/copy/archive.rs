@@ -42,7 +42,8 @@ impl Extracted {
 }
 
 /// Extracts what `open` opens if it is a tar, bare or compressed; `None` if it is anything else
-/// (a compressed file that is no tar is copied as it is).
+/// (a compressed file that is no tar is copied as it is). What follows the end of the archive, zeros
+/// or anything else, does not matter.
 pub(super) fn extract<'a>(
     store: &Store,
     open: &dyn Fn() -> io::Result<Box<dyn Read + Send + 'a>>,
@@ -59,9 +60,7 @@ pub(super) fn extract<'a>(
     let Some(tar) = open().map(open_archive).map_err(read)? else {
         return Ok(None);
     };
-    let tree = layer::index(tar, Limits::default(), io::sink())
-        .map_err(failed)?
-        .tree;
+    let (tree, size) = layer::index_archive(tar, Limits::default()).map_err(failed)?;
     let Some(tar) = open().map(open_archive).map_err(read)? else {
         return Ok(None);
     };
@@ -72,7 +71,7 @@ pub(super) fn extract<'a>(
         ownership: Ownership::Recorded,
         ..lower_options(&below, &[])
     };
-    layer::apply(tar, scratch.fs(), &options).map_err(failed)?;
+    layer::apply(tar.take(size), scratch.fs(), &options).map_err(failed)?;
     let root = Root::open(scratch.fs()).map_err(|source| CopyError::Scratch { source })?;
     Ok(Some(Extracted {
         tree: Arc::new(tree),

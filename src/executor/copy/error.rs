@@ -59,6 +59,12 @@ pub enum CopyError {
         /// Where.
         path: TreePath,
     },
+    /// A file of a name that no layer can hold.
+    #[error("`{path}` has a name that is reserved for deletions in layers (`.wh.`)")]
+    ReservedName {
+        /// Where.
+        path: TreePath,
+    },
     /// A source could not be read.
     #[error("failed to read `{path}`")]
     Read {
@@ -100,9 +106,13 @@ impl Explain for CopyError {
                 "check that `{}` exists in the source and is not excluded by .dockerignore",
                 path.trim_start_matches('/')
             ),
+            Self::ReservedName { .. } => {
+                "rename the file, or leave it out: image layers cannot hold it".to_owned()
+            }
             Self::Owner { .. } => {
                 "use numbers, or create the user in an earlier step; --link has no users".to_owned()
             }
+            Self::Archive { source, .. } => return source.hints(),
             Self::Scratch { source } => return crate::failure::io_hints(source),
             _ => return Vec::new(),
         };

@@ -89,7 +89,7 @@ impl Executor<'_> {
             epoch: step.epoch,
         })?;
         sources.place(self, op, excludes(op)?.as_ref(), &mut target)?;
-        let layout = target.finish();
+        let layout = target.finish()?;
         self.write_placed((step, base), layout, &sources, receipt)
     }
 
@@ -119,7 +119,7 @@ impl Executor<'_> {
             epoch: step.epoch,
         })?;
         target.make_destination()?;
-        let layout = target.finish();
+        let layout = target.finish()?;
         self.write_placed((step, base), layout, &Sources::none(), receipt)
     }
 
@@ -152,7 +152,7 @@ impl Executor<'_> {
             epoch: Epoch(i64::MAX),
         })?;
         sources.place(self, &op, None, &mut target)?;
-        let Layout { entries, origins } = target.finish();
+        let Layout { entries, origins } = target.finish()?;
         let contents = sources.contents(self, origins)?;
         let failed = |source| ExecuteError::Snapshot {
             name: "cache mount".to_owned(),

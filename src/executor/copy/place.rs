@@ -125,24 +125,6 @@ impl<'a> Placer<'a> {
         self.place_all(source, &target)
     }
 
-    /// Places one source below the destination with the directories that lead to it
-    /// (`--parents`).
-    pub(crate) fn place_with_parents(
-        &mut self,
-        source: &Named<'_>,
-        kept: &TreePath,
-        parents: &[(TreePath, Entry)],
-    ) -> Result<(), CopyError> {
-        self.make_directories(&self.resolved.clone())?;
-        for (path, entry) in parents {
-            let target = self.resolved.join(path);
-            if self.standing(&target) == Standing::Nothing {
-                self.insert(target, entry, None);
-            }
-        }
-        self.place_all(source, &self.resolved.join(kept))
-    }
-
     /// Places what an archive holds below the destination, with its own owners and modes, as tar
     /// does: what is in the way is replaced, and a directory that the archive only implies may be
     /// a symlink of the image.
@@ -159,7 +141,10 @@ impl<'a> Placer<'a> {
 
     /// The entries in tree order, with the existing directories that lead to them: an extractor
     /// that unpacks the layer apart from its base would otherwise invent their modes.
-    pub(crate) fn finish(mut self) -> Layout {
+    pub(crate) fn finish(mut self) -> Result<Layout, CopyError> {
+        if let Some(path) = self.placed.keys().find(|path| path.has_reserved_name()) {
+            return Err(CopyError::ReservedName { path: path.clone() });
+        }
         let mut ancestors = BTreeMap::new();
         if let Some(base) = self.destination.base {
             for path in self.placed.keys() {
@@ -169,18 +154,8 @@ impl<'a> Placer<'a> {
                         break;
                     }
                     if let Some(node) = base.lookup(&path) {
-                        let mut entry = node.entry.clone();
-                        entry.path = path.clone();
-                        if let Kind::Directory { opaque } = &mut entry.kind {
-                            *opaque = false;
-                        }
-                        ancestors.insert(
-                            path.clone(),
-                            Placed {
-                                entry,
-                                origin: None,
-                            },
-                        );
+                        let (entry, origin) = (as_ancestor(node.entry, &path), None);
+                        ancestors.insert(path.clone(), Placed { entry, origin });
                     }
                     parent = path.parent();
                 }
@@ -198,7 +173,7 @@ impl<'a> Placer<'a> {
             layout.entries.push(placed.entry);
             layout.origins.push(placed.origin);
         }
-        layout
+        Ok(layout)
     }
 
     /// Places what is in a directory.
@@ -208,7 +183,34 @@ impl<'a> Placer<'a> {
             .iter()
             .filter(|selected| !selected.name.is_root())
         {
-            self.place_entry(source, selected, target)?;
+            let is_way = selected.entry.is_directory() && !source.takes(&selected.name);
+            if is_way {
+                self.place_way(selected, target)?;
+            } else {
+                self.place_entry(source, selected, target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Places a directory that only leads to what is taken: one that is there gets its mode.
+    fn place_way(&mut self, way: &Selected<'_>, target: &TreePath) -> Result<(), CopyError> {
+        let path = target.join(&way.name);
+        match self.standing(&path) {
+            Standing::Other => return Err(CopyError::NotADirectory { path }),
+            Standing::Nothing => {
+                self.insert(path, way.entry, None);
+                return Ok(());
+            }
+            Standing::Directory => {}
+        }
+        if let Some(placed) = self.placed.get_mut(&path) {
+            placed.entry.mode = way.entry.mode;
+        } else if let Some(node) = self.destination.base.and_then(|base| base.lookup(&path)) {
+            let mut entry = as_ancestor(node.entry, &path);
+            entry.mode = way.entry.mode;
+            let origin = None;
+            self.placed.insert(path, Placed { entry, origin });
         }
         Ok(())
     }
@@ -405,6 +407,16 @@ impl<'a> Placer<'a> {
             Standing::Other
         }
     }
+}
+
+/// A directory of the base as an entry of the layer.
+fn as_ancestor(entry: &Entry, path: &TreePath) -> Entry {
+    let mut entry = entry.clone();
+    entry.path = path.clone();
+    if let Kind::Directory { opaque } = &mut entry.kind {
+        *opaque = false;
+    }
+    entry
 }
 
 /// Where a member of an archive goes, given where its directory went.

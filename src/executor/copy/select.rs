@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::CopyError;
-use crate::pattern::{Glob, Ignore};
+use crate::pattern::{DeepGlob, Glob, Ignore};
 use crate::tree::{Follow, Node, Selected, TreePath, View};
 
 /// One thing that a source named: a file, or a directory with what is in it.
@@ -17,6 +17,8 @@ pub(crate) struct Named<'a> {
     pub(crate) path: TreePath,
     /// The path as it was named; its last component is what a file is called at its destination.
     pub(crate) given: TreePath,
+    /// With `--parents`: what is taken of the directory. All that leads to it is kept.
+    pub(crate) includes: Option<DeepGlob>,
     /// `--exclude`.
     pub(crate) excludes: Option<&'a Ignore>,
 }
@@ -29,19 +31,25 @@ impl<'a> Named<'a> {
             .is_some_and(|node| node.entry.is_directory())
     }
 
-    /// It and all that is in it, parents first, without what is excluded.
+    /// Whether what has this name in it is taken for its own sake.
+    pub(crate) fn takes(&self, name: &TreePath) -> bool {
+        let is_included = self.includes.as_ref().is_none_or(|glob| {
+            let mut places = name.ancestors_and_self();
+            places.any(|place| glob.matches(place.as_bytes()))
+        });
+        let is_excluded = |excludes: &Ignore| excludes.excluded(name.as_bytes());
+        is_included && (name.is_root() || !self.excludes.is_some_and(is_excluded))
+    }
+
+    /// It and all that is in it, parents first, without what is not taken.
     pub(crate) fn select(&self) -> Vec<Selected<'a>> {
         let mut selected = self.view.select(&self.path);
-        let Some(excludes) = self.excludes else {
+        if self.excludes.is_none() && self.includes.is_none() {
             return selected;
-        };
-        let kept: BTreeSet<TreePath> = selected
-            .iter()
-            .map(|selected| &selected.name)
-            .filter(|name| name.is_root() || !excludes.excluded(name.as_bytes()))
-            .cloned()
-            .collect();
-        // An excluded directory stays if an exception brought back something in it.
+        }
+        let names = selected.iter().map(|selected| &selected.name);
+        let kept: BTreeSet<TreePath> = names.filter(|name| self.takes(name)).cloned().collect();
+        // A directory stays if something in it is taken.
         let leads_to_kept = |name: &TreePath| {
             kept.range(name.clone()..)
                 .next()
@@ -100,6 +108,7 @@ pub(crate) fn name<'a>(
             view,
             path,
             given: named,
+            includes: None,
             excludes,
         };
         let is_excluded = |excludes: &Ignore| excludes.excluded(thing.given.name());
@@ -107,6 +116,42 @@ pub(crate) fn name<'a>(
             continue;
         }
         found.push(thing);
+    }
+    Ok(found)
+}
+
+/// What a source of `--parents` means: what matches below the root, or below what stands before the
+/// pivot `/./`. Only the way to the pivot follows symlinks. A pattern may match nothing; a plain
+/// path must exist.
+pub(crate) fn name_with_parents<'a>(
+    view: &'a View,
+    root: usize,
+    source: &str,
+    excludes: Option<&'a Ignore>,
+) -> Result<Vec<Named<'a>>, CopyError> {
+    let wrong = |error| CopyError::Pattern {
+        pattern: source.to_owned(),
+        source: error,
+    };
+    let (base, pattern) = source.split_once("/./").unwrap_or(("", source));
+    let glob = DeepGlob::new(pattern).map_err(wrong)?;
+    if let Some(literal) = glob.literal()
+        && !Glob::new(base).map_err(wrong)?.has_wildcards()
+    {
+        let path = TreePath::clean(base).join(&TreePath::clean(literal));
+        view.resolve(path.as_bytes(), None, Follow::All)
+            .map_err(|source| CopyError::NotFound {
+                path: path.to_string(),
+                source,
+            })?;
+    }
+    let is_all = glob.literal() == Some(b"");
+    let mut found = name(view, root, base, None)?;
+    for thing in &mut found {
+        if thing.is_directory() {
+            thing.includes = (!is_all).then(|| glob.clone());
+        }
+        thing.excludes = excludes;
     }
     Ok(found)
 }

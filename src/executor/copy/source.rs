@@ -16,7 +16,7 @@ use crate::executor::error::ExecuteError;
 use crate::executor::supplies::{FileTree, Files};
 use crate::failure::Failure;
 use crate::layer::{Contents, Limits, Spool};
-use crate::pattern::{DeepGlob, Ignore};
+use crate::pattern::Ignore;
 use crate::planner::op::{CopyInput, CopyOp, Source, Unpack};
 use crate::rooted::Root;
 use crate::tree::{Entry, Kind, Tree, TreePath, View};
@@ -56,7 +56,7 @@ impl Files for Inline {
     }
 }
 
-/// What a source means in a tree; with `--parents` patterns may cross directories.
+/// What a source means in a tree; with `--parents` what is below a directory and matches.
 pub(super) fn named<'a>(
     view: &'a View,
     root: usize,
@@ -64,33 +64,11 @@ pub(super) fn named<'a>(
     parents: bool,
     excludes: Option<&'a Ignore>,
 ) -> Result<Vec<Named<'a>>, CopyError> {
-    if !parents {
-        return select::name(view, root, source, excludes);
+    if parents {
+        select::name_with_parents(view, root, source, excludes)
+    } else {
+        select::name(view, root, source, excludes)
     }
-    let clean = source.replacen("/./", "/", 1);
-    if !clean.contains("**") {
-        return select::name(view, root, &clean, excludes);
-    }
-    let glob = DeepGlob::new(&clean).map_err(|error| CopyError::Pattern {
-        pattern: source.to_owned(),
-        source: error,
-    })?;
-    let mut found: Vec<Named<'a>> = Vec::new();
-    for node in view.walk(&TreePath::root()) {
-        let path = node.path();
-        let inside = found.last().is_some_and(|last| path.is_within(&last.path));
-        if !path.is_root() && !inside && glob.matches(path.as_bytes()) {
-            let (path, given) = (path.clone(), path.clone());
-            found.push(Named {
-                root,
-                view,
-                path,
-                given,
-                excludes,
-            });
-        }
-    }
-    Ok(found)
 }
 
 impl Sources {
@@ -181,11 +159,7 @@ impl Sources {
                 if unpack && !thing.is_directory() && self.extract(executor, &thing, placer)? {
                     continue;
                 }
-                if op.parents {
-                    place_with_parents(&thing, &pattern, placer)?;
-                } else {
-                    placer.place(&thing)?;
-                }
+                placer.place(&thing)?;
             }
         }
         Ok(())
@@ -219,6 +193,7 @@ impl Sources {
             view,
             path,
             given,
+            includes: None,
             excludes: None,
         };
         placer.place_archive(&place, &tree)?;
@@ -306,33 +281,6 @@ fn inline(name: &str, data: &[u8]) -> SourceTree {
         view: View::merge(&[tree]),
         contents,
     }
-}
-
-/// `--parents`: the directories from the pivot `/./` (or the root) down are kept.
-fn place_with_parents(
-    thing: &Named<'_>,
-    pattern: &str,
-    placer: &mut Placer<'_>,
-) -> Result<(), CopyError> {
-    let pivot = pattern.split_once("/./").map_or(0, |(before, _)| {
-        TreePath::clean(before).components().count()
-    });
-    let kept = thing
-        .given
-        .components()
-        .skip(pivot)
-        .fold(TreePath::root(), |path, name| path.join_name(name));
-    let mut parents = Vec::new();
-    let mut source = thing.given.parent();
-    let mut place = kept.parent();
-    while let (Some(from), Some(to)) = (source, place.filter(|path| !path.is_root())) {
-        if let Some(node) = thing.view.lookup(&from) {
-            parents.push((to.clone(), node.entry.clone()));
-        }
-        (source, place) = (from.parent(), to.parent());
-    }
-    parents.reverse();
-    placer.place_with_parents(thing, &kept, &parents)
 }
 
 /// Opens files of source trees.

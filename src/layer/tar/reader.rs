@@ -150,6 +150,11 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// How many bytes of the stream were read.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The stream below.
     pub fn into_inner(self) -> R {
         self.inner

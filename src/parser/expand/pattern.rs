@@ -2,6 +2,8 @@
 //!
 //! They become regular expressions, so that matching stays linear whatever the pattern is.
 
+use std::sync::LazyLock;
+
 use regex::Regex;
 
 use super::GROWTH;
@@ -45,7 +47,11 @@ pub(super) fn replace(
     let limit = if all { usize::MAX } else { 1 };
     for found in regex.find_iter(value).take(limit) {
         result.push_str(&value[at..found.start()]);
-        result.push_str(replacement);
+        if all {
+            push_template(&mut result, replacement, found.as_str());
+        } else {
+            result.push_str(replacement);
+        }
         at = found.end();
         if result.len() > GROWTH {
             return Err(Problem::TooLong);
@@ -53,6 +59,35 @@ pub(super) fn replace(
     }
     result.push_str(&value[at..]);
     Ok(result)
+}
+
+/// The rest of what follows a `$` in a replacement, if that is a name: Go's letters and digits.
+static NAME: LazyLock<Regex> = LazyLock::new(|| {
+    let text = r"^(?:\{([\p{L}\p{Nd}_]+)\}|([\p{L}\p{Nd}_]+))";
+    #[expect(clippy::expect_used, reason = "the text is fixed, and a test uses it")]
+    Regex::new(text).expect("a regular expression")
+});
+
+/// Replaces a match as Go's `ReplaceAllString` does, which BuildKit calls for `//`: `$0` and `${0}`
+/// are the match, other names are empty, for there are no groups, and `$$` is one `$`.
+fn push_template(result: &mut String, mut template: &str, found: &str) {
+    while let Some((before, after)) = template.split_once('$') {
+        result.push_str(before);
+        template = after;
+        if let Some(rest) = template.strip_prefix('$') {
+            result.push('$');
+            template = rest;
+        } else if let Some(captures) = NAME.captures(template) {
+            let name = captures.get(1).or_else(|| captures.get(2));
+            if name.is_some_and(|name| name.as_str() == "0") {
+                result.push_str(found);
+            }
+            template = &template[captures[0].len()..];
+        } else {
+            result.push('$');
+        }
+    }
+    result.push_str(template);
 }
 
 /// Bytes of a pattern; a regular expression of more would be refused anyway.

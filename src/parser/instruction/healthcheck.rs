@@ -77,16 +77,16 @@ fn interval(name: &str, flags: &mut Flags, line: &Line<'_>) -> Parsed<Option<u64
         return Ok(None);
     };
     match duration::parse(&raw) {
-        Some((0, _)) => Ok(Some(0)),
-        Some((value, false)) if value >= MINIMUM => Ok(Some(value)),
-        Some(_) => Err(line.problems.error(
+        Ok((0, _)) => Ok(Some(0)),
+        Ok((value, false)) if value >= MINIMUM => Ok(Some(value)),
+        Ok(_) => Err(line.problems.error(
             "invalid-duration",
             span,
             format!("Interval {name:?} cannot be less than 1ms"),
         )),
-        None => Err(line.problems.error_with_help(
+        Err(message) => Err(line.problems.error_with_help(
             ("invalid-duration", span),
-            format!("time: invalid duration {raw:?}"),
+            message,
             "write a number with a unit: 30s, 1m30s, 500ms",
         )),
     }

@@ -1,11 +1,15 @@
 //! `ONBUILD trigger`
 
-use crate::diagnostic::Spanned;
-use crate::parser::ast::{Command, Onbuild};
+use crate::diagnostic::{Diagnostic, Spanned};
+use crate::parser::ast::{Command, Onbuild, TriggerProblem};
 use crate::parser::grammar::{Node, Rule};
 use crate::parser::problem::{Parsed, Problems, Wrong};
 
 use super::Line;
+
+/// Errors that BuildKit finds while it takes lines apart, in triggers too. All others it finds when
+/// the trigger fires.
+const EARLY: [&str; 2] = ["missing-equals", "missing-value"];
 
 pub(super) fn onbuild(node: &Node<'_>, line: &Line<'_>) -> Parsed<Command> {
     line.flags(node, &[])?;
@@ -21,8 +25,12 @@ pub(super) fn onbuild(node: &Node<'_>, line: &Line<'_>) -> Parsed<Command> {
     if let Some(problem) = forbidden(&instruction.command, &instruction.keyword, &line.problems) {
         return Err(problem);
     }
-    if let Some(problem) = problem {
-        return Err(problem);
+    let problem = problem.map(Wrong::diagnostic);
+    if let Some(problem) = problem
+        .clone()
+        .filter(|problem| EARLY.contains(&problem.code))
+    {
+        return Err(Wrong::from(problem));
     }
     let mut text = instruction.text.clone();
     for (_, heredoc) in &line.heredocs {
@@ -35,7 +43,22 @@ pub(super) fn onbuild(node: &Node<'_>, line: &Line<'_>) -> Parsed<Command> {
     Ok(Command::Onbuild(Onbuild {
         text,
         instruction: Box::new(instruction),
+        problem: problem.map(|problem| Box::new(stored(problem, line))),
     }))
+}
+
+fn stored(problem: Diagnostic, line: &Line<'_>) -> TriggerProblem {
+    TriggerProblem {
+        code: problem.code,
+        span: problem.span,
+        message: problem.message,
+        help: problem.help,
+        heredocs: line
+            .heredocs
+            .iter()
+            .map(|(_, heredoc)| heredoc.clone())
+            .collect(),
+    }
 }
 
 fn chained(problems: &Problems<'_>, trigger: &Node<'_>) -> Wrong {

@@ -47,7 +47,7 @@ fn legacy(node: &Node<'_>, legacy: &Node<'_>, line: &Line<'_>) -> Parsed<Pairs> 
             legacy: true,
         }),
         _ => Err(line.problems.error_with_help(
-            ("wrong-arguments", legacy.span()),
+            ("missing-value", legacy.span()),
             format!("{} must have two arguments", name(node)),
             format!("write `{} name=value`", name(node)),
         )),

@@ -155,6 +155,9 @@ impl ConfigFold {
         scope: &Scope,
         words: &Words,
     ) -> Result<String, Diagnostic> {
+        // Like BuildKit: the words are sorted as written, what they become is not.
+        let mut ports: Vec<&ast::Word> = ports.iter().collect();
+        ports.sort_by(|one, other| one.raw.cmp(&other.raw));
         let mut all = Vec::new();
         for word in ports {
             for text in words.words(word, scope)? {
@@ -164,7 +167,6 @@ impl ConfigFold {
                 );
             }
         }
-        all.sort();
         for port in &all {
             let exposed = &mut self.config.config.exposed_ports;
             exposed.insert(port.clone(), empty_object());

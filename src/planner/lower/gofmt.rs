@@ -1,6 +1,16 @@
 //! Values as Go's `fmt` prints them: history entries are made of these.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// What Go prints as it is besides the space (`strconv.IsPrint`), in Go's edition of Unicode.
+static PRINTABLE: LazyLock<Regex> = LazyLock::new(|| {
+    let text = r"^[[\p{L}\p{M}\p{N}\p{P}\p{S}]&&\p{Age=15.0}]$";
+    #[expect(clippy::expect_used, reason = "the text is fixed, and a test uses it")]
+    Regex::new(text).expect("a regular expression")
+});
 
 /// `%q` of a string: `strconv.Quote`.
 pub(crate) fn quote(text: &str) -> String {
@@ -36,8 +46,10 @@ fn escape(quoted: &mut String, c: char, mark: char) {
         c if c < ' ' || c == '\u{7f}' => {
             push(quoted, format_args!("\\x{:02x}", u32::from(c)));
         }
-        c if c.is_control() => push(quoted, format_args!("\\u{:04x}", u32::from(c))),
-        c => quoted.push(c),
+        ' '..='~' => quoted.push(c),
+        c if PRINTABLE.is_match(c.encode_utf8(&mut [0; 4])) => quoted.push(c),
+        c if c <= '\u{ffff}' => push(quoted, format_args!("\\u{:04x}", u32::from(c))),
+        c => push(quoted, format_args!("\\U{:08x}", u32::from(c))),
     }
 }
 
@@ -111,6 +123,34 @@ mod tests {
             (3_600_000_000_000, "1h0m0s"),
         ] {
             assert_eq!(duration(nanoseconds), text);
+        }
+    }
+
+    #[test]
+    fn what_go_does_not_print_is_escaped() {
+        for (c, text) in [
+            ('\u{80}', r"\u0080"),
+            ('\u{a0}', r"\u00a0"),
+            ('\u{ad}', r"\u00ad"),
+            ('\u{378}', r"\u0378"),
+            ('\u{200b}', r"\u200b"),
+            ('\u{2028}', r"\u2028"),
+            ('\u{3000}', r"\u3000"),
+            ('\u{e000}', r"\ue000"),
+            ('\u{feff}', r"\ufeff"),
+            ('\u{e0001}', r"\U000e0001"),
+            ('\u{10ffff}', r"\U0010ffff"),
+            // Of Unicode 16, which Go does not know.
+            ('\u{105c0}', r"\U000105c0"),
+            ('é', "é"),
+            ('\u{301}', "\u{301}"),
+            ('½', "½"),
+            ('€', "€"),
+            ('漢', "漢"),
+            ('😀', "😀"),
+            ('\u{fffd}', "\u{fffd}"),
+        ] {
+            assert_eq!(quote(&c.to_string()), format!("\"{text}\""), "{c:?}");
         }
     }
 

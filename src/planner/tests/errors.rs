@@ -132,6 +132,10 @@ fn what_is_not_supported_is_named() {
             "syntax `example.com/other:1` is not supported",
         ),
         (
+            "# syntax=example.com/mydocker/dockerfile:1\nFROM debian",
+            "syntax `example.com/mydocker/dockerfile:1` is not supported",
+        ),
+        (
             "FROM debian\nRUN x",
             "named context `debian` has the value `target:x`",
         ),
@@ -142,6 +146,10 @@ fn what_is_not_supported_is_named() {
     for ours in [
         "docker/dockerfile:1",
         "docker/dockerfile:1-labs",
+        "docker/dockerfile-upstream:master",
+        "mirror.gcr.io/docker/dockerfile:1",
+        "public.ecr.aws/docker/dockerfile",
+        "registry.corp:5000/proxy/docker/dockerfile-upstream:master",
         "docker.io/docker/dockerfile:1.7@sha256:0000000000000000000000000000000000000000000000000000000000000000",
     ] {
         project(&format!("# syntax={ours}\nFROM debian")).graph();

@@ -131,3 +131,20 @@ fn windows_images_take_files_but_no_commands() {
     assert_eq!(config.config.cmd.as_ref().unwrap()[0], "cmd");
     assert!(config.config.env.is_empty());
 }
+
+#[test]
+fn a_platform_may_say_the_version_of_its_system() {
+    let file = "ARG TARGETOSVERSION\nFROM --platform=windows(10.0.1)/amd64 nano\n\
+                ARG TARGETOSVERSION\nARG TARGETPLATFORM\nLABEL v=$TARGETOSVERSION,$TARGETPLATFORM\n";
+    let os = |config: &mut ImageConfig| config.os = "windows".to_owned();
+    let graph = project(file).image("nano", os).graph();
+    assert_eq!(graph.targets[0].platform.to_string(), "windows/amd64");
+    let graph = project(file)
+        .image("nano", os)
+        .platform("windows(10.0.2)/amd64")
+        .graph();
+    let config = &graph.targets[0].config;
+    assert_eq!(config.os_version.as_deref(), Some("10.0.2"));
+    let label = &config.config.labels["v"];
+    assert_eq!(label, "10.0.2,windows(10.0.2)/amd64");
+}
