@@ -149,11 +149,16 @@ impl Cgroup {
     /// Tells whether a failure was for want of memory, and says so.
     pub(super) fn judge(&self, exit: Exit) -> Exit {
         let failed = !matches!(exit, Exit::Code(0) | Exit::TimedOut);
-        let text = self.kills.as_ref().map(fs::read_to_string);
-        match text {
-            Some(Ok(text)) if failed && kills(&text) > 0 => Exit::OutOfMemory,
-            _ => exit,
+        if failed && self.has_killed() {
+            return Exit::OutOfMemory;
         }
+        exit
+    }
+
+    /// Whether the kernel has killed something here for want of memory.
+    pub(super) fn has_killed(&self) -> bool {
+        let text = self.kills.as_ref().map(fs::read_to_string);
+        matches!(text, Some(Ok(text)) if kills(&text) > 0)
     }
 }
 

@@ -20,7 +20,7 @@ use super::message::{self, Job};
 use super::mounting::{self, Tree};
 use super::network::{Link, Network};
 use super::running::{Running, Started};
-use super::spec::{Notice, Outcome, RootDriver, SandboxNetwork, SandboxSpec, Stream};
+use super::spec::{Exit, Notice, Outcome, RootDriver, SandboxNetwork, SandboxSpec, Stream};
 use crate::sys;
 
 /// Runs commands; one value serves a whole build, from any number of threads.
@@ -80,15 +80,24 @@ impl Sandbox {
         let (mut job, link) = self.prepare(spec, &mut notices);
         job.cgroups.clone_from(&cgroup.directories);
         let ran = self.run_job(&job, spec.timeout, output, cancel);
-        let mut outcome = match (ran, &link) {
+        let ran = match (ran, &link) {
             // The link ended after it was chosen: nothing has run yet, and there may be another.
             (Err(SandboxError::Network { .. }), Some(ended)) => {
                 self.network.give_up(ended);
                 let (mut job, _link) = self.prepare(spec, &mut notices);
                 job.cgroups.clone_from(&cgroup.directories);
-                self.run_job(&job, spec.timeout, output, cancel)?
+                self.run_job(&job, spec.timeout, output, cancel)
             }
-            (ran, _) => ran?,
+            (ran, _) => ran,
+        };
+        let mut outcome = match ran {
+            // In version 2 all of a group dies at once, the sandbox's own processes too.
+            Err(SandboxError::Died { .. }) if cgroup.has_killed() => Outcome {
+                exit: Exit::OutOfMemory,
+                notices: Vec::new(),
+                maker: None,
+            },
+            ran => ran?,
         };
         outcome.exit = cgroup.judge(outcome.exit);
         notices.append(&mut outcome.notices);
