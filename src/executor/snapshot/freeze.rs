@@ -336,6 +336,9 @@ impl Walk<'_> {
             below.as_ref(),
             &extended.image,
         )?;
+        if unchanged && is_apart(&state, below.as_ref()) {
+            return show_below(directory, name).map_err(failed);
+        }
         let entry = Entry {
             kind: kind_of((directory, name), &state, extended.device).map_err(failed)?,
             path,
@@ -413,6 +416,25 @@ impl Walk<'_> {
         }
         Ok((unchanged, clamped()?))
     }
+}
+
+/// Whether a file stands apart here that is one of several names below.
+fn is_apart(state: &Statx, below: Option<&(Statx, BorrowedFd<'_>)>) -> bool {
+    let links = below.map_or(0, |(below, _)| below.stx_nlink);
+    !type_of(state).is_dir() && state.stx_nlink == 1 && links > 1
+}
+
+/// Takes an unchanged file away, so that the one of below shows: it is not in the layer, and the next command
+/// has to see the same here as where the layers were unpacked. The directory keeps its times.
+fn show_below(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let before = rustix::fs::fstat(directory)?;
+    rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+    let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+    let times = Timestamps {
+        last_access: time(before.st_atime, before.st_atime_nsec.cast_signed()),
+        last_modification: time(before.st_mtime, before.st_mtime_nsec.cast_signed()),
+    };
+    Ok(rustix::fs::futimens(directory, &times)?)
 }
 
 /// Notes an owner of what a command made.

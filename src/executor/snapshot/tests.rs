@@ -478,6 +478,29 @@ proptest! {
 }
 
 #[test]
+fn a_name_written_as_it_was_is_a_link_as_it_was() {
+    let write = |path: &str, text| Act::Write(path.into(), text);
+    let steps = [
+        vec![write("c", 0)],
+        vec![Act::Link("c".into(), "b".into()), write("b", 1)],
+        vec![write("b", 1)],
+    ];
+    let mut stack = Stack::new();
+    let mut tars = Vec::new();
+    for acts in &steps {
+        let Some((_, tar)) = stack.run(|root| perform(root, acts)) else {
+            return;
+        };
+        tars.push(tar);
+    }
+    let mut rebuilt = Stack::rebuilt(&tars);
+    let (Some(one), Some(other)) = (stack.mount(), rebuilt.mount()) else {
+        return;
+    };
+    assert_eq!(listing(&one), listing(&other));
+}
+
+#[test]
 fn two_listings_of_a_root_tell_what_a_step_changed() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
