@@ -30,6 +30,7 @@ mod ladder_debian;
 mod language;
 mod limits;
 mod network;
+mod notes;
 mod onbuild;
 mod options;
 mod platforms;
