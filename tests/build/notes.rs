@@ -59,6 +59,10 @@ int main(int count, char **words) {
         code = syscall(463, AT_FDCWD, path, 0, name, &all, sizeof all);
     }
     if (!strcmp(how, "special")) code = lsetxattr(path, "security.capability", note, 20, 0);
+    if (!strcmp(how, "cap")) {
+        char capability[20] = {1, 0, 0, 2, 0, 4, 0, 0, 0, 4};
+        code = setxattr(path, "security.capability", capability, 20, 0);
+    }
     if (!strcmp(how, "remove")) code = lremovexattr(path, name);
     if (!strcmp(how, "race")) {
         pthread_t other;
@@ -312,4 +316,49 @@ fn a_change_of_owner_fails_as_everywhere() {
         "#,
         &[],
     );
+}
+
+#[test]
+fn capabilities_and_attributes_are_the_same_on_every_rung() {
+    let mut digests = Vec::new();
+    for place in places() {
+        let Some(project) = project() else { return };
+        let project = place.owning(project.dockerfile(
+            r#"
+            FROM busybox
+            COPY attribute /
+            RUN cp /bin/busybox /b && /attribute cap /b && /attribute set /b user.a b && mkdir /d && chmod 777 /d
+            RUN /attribute set /d user.d e && ln -s b /l && /attribute set /l user.by link && test "$(/attribute lset /l user.a b)" = "error 1"
+            USER 13:13
+            RUN touch /d/f && test "$(/attribute cap /d/f)" = "error 1" && /attribute set /d/f user.x y && touch /d/f
+            "#,
+        ));
+        let built = place.build(&project).success();
+        digests.push((place, built.digest()));
+    }
+    let same = digests.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    assert!(same, "{digests:#?}");
+}
+
+#[test]
+fn attributes_are_set_with_the_rights_of_who_sets_them() {
+    let mut places = places();
+    // With one id nobody is kept from anything.
+    places.retain(|place| !matches!(place, Place::UserSingle(_)));
+    for place in places {
+        let Some(project) = project() else { return };
+        let project = place.owning(project.dockerfile(
+            r#"
+            FROM busybox
+            COPY attribute /
+            RUN touch /readable /writable /groups && chmod 666 /writable && chgrp 13 /groups && chmod 664 /groups
+            USER 13:13
+            RUN test "$(/attribute set /readable user.a b)" = "error 13" && /attribute set /writable user.a b
+            RUN /attribute set /groups user.a b && test "$(/attribute remove /readable user.a)" = "error 13"
+            USER root
+            RUN chmod 000 /readable && /attribute set /readable user.a b
+            "#,
+        ));
+        place.build(&project).success();
+    }
 }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::caller::Caller;
 use super::guise::Guise;
@@ -60,7 +61,11 @@ impl Notes {
         may_change(act, &name, &value)?;
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;
         let file = self.target(call, target)?.open()?;
-        let caller = Caller::of(&self.processes.directory(call)?).ok_or(Errno::PERM)?;
+        let mut caller = Caller::of(&self.processes.directory(call)?).ok_or(Errno::PERM)?;
+        if self.is_user() {
+            // To the kernel it is root; it may give its files no capabilities all the same.
+            caller.capabilities = CapabilitySet::empty();
+        }
         self.still_waiting(call)?;
         let is_note = name.as_c_str() == SPECIAL_OWNER_NOTE && self.has_special_note(&file);
         if is_note && act == Act::Remove {

@@ -38,6 +38,10 @@ const SETTINGS: [(&str, &str, &str); 3] = [
 
 /// What to do when a user namespace cannot be entered.
 pub(super) fn for_error(error: &RungError) -> Vec<String> {
+    let general = anywhere(error);
+    if !general.is_empty() {
+        return general;
+    }
     match error {
         RungError::Subid(error) => for_subid(error),
         RungError::MapperMissing { .. } => vec![
@@ -47,8 +51,7 @@ pub(super) fn for_error(error: &RungError) -> Vec<String> {
             format!("make sure that {program} is setuid root, and not in a container started with no-new-privileges: `sudo chmod u+s /usr/bin/{program}`"),
             "check that the ranges in /etc/subuid and /etc/subgid exist in an outer container's own map (/proc/self/uid_map)".to_owned(),
         ],
-        RungError::WriteMap { .. } | RungError::Start(_) => anywhere(error),
-        RungError::Namespace(_) if !anywhere(error).is_empty() => anywhere(error),
+        RungError::WriteMap { .. } | RungError::Start(_) => Vec::new(),
         RungError::Namespace(_) => for_namespaces(|path| std::fs::read_to_string(path).ok()),
     }
 }
