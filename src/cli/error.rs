@@ -149,8 +149,13 @@ pub enum CliError {
     #[error("the build was done in a user namespace")]
     DoneElsewhere,
     /// Commands cannot be run here.
-    #[error("RUN steps cannot be run here: this user has no privileges and no user namespaces")]
-    NoRung,
+    #[error("RUN steps cannot be run here: {reasons}")]
+    NoRung {
+        /// What the machine answered on each rung.
+        reasons: String,
+        /// What to do about it.
+        remedies: Vec<String>,
+    },
     /// No descriptor is left.
     #[error("failed to make a pipe")]
     Pipe(#[source] io::Error),
@@ -230,7 +235,7 @@ impl Explain for CliError {
             | Self::Stdout(_)
             | Self::Directory(_)
             | Self::Pipe(_)
-            | Self::NoRung => Kind::Environment,
+            | Self::NoRung { .. } => Kind::Environment,
             _ => Kind::User,
         }
     }
@@ -247,7 +252,14 @@ impl Explain for CliError {
                 "name everything in one: --ssh ID=KEY,KEY; or give the agents different names"
             }
             Self::ContextMissing { .. } => "the last argument is a directory, an address or `-`",
-            Self::NoRung => "`builder doctor` tells what is missing for each way to run commands",
+            Self::NoRung { remedies, .. } => {
+                let doctor = "`builder doctor` tells what is missing for each way to run commands";
+                return remedies
+                    .iter()
+                    .cloned()
+                    .chain([doctor.to_owned()])
+                    .collect();
+            }
             Self::NotATerminal => "use --progress=plain",
             Self::NoImage { .. } => "`builder images` lists what is in the store",
             Self::Ambiguous { .. } => "write more of its digits, or a name",

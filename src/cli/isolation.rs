@@ -54,7 +54,7 @@ impl<'a> Passage<'a> {
             None => self.choose()?,
         };
         match (rung, need) {
-            (Rung::None, Need::Commands) => return Err(CliError::NoRung.into()),
+            (Rung::None, Need::Commands) => return Err(self.no_rung()?.into()),
             (Rung::None, Need::Files) => return Ok(RootDriver::default()),
             _ => {}
         }
@@ -78,6 +78,19 @@ impl<'a> Passage<'a> {
             return Ok(rung);
         }
         Ok(ladder(self.root, rung::probe)?.best(true))
+    }
+
+    /// Why commands cannot be run.
+    fn no_rung(&self) -> Result<CliError, CliError> {
+        if self.wanted == Some(Rung::None) {
+            return Ok(CliError::NoRung {
+                reasons: "--isolation=none".to_owned(),
+                remedies: Vec::new(),
+            });
+        }
+        // Nothing is remembered where nothing works.
+        let (reasons, remedies) = ladder(self.root, rung::probe)?.obstacles();
+        Ok(CliError::NoRung { reasons, remedies })
     }
 
     /// The exit code of the program that did everything elsewhere.

@@ -119,8 +119,9 @@ pub(crate) fn mark_notes<C>(directory: &Path, entries: &[Entry<C>]) -> io::Resul
     let mark = LayerNotes::of(entries).mark();
     let flags = rustix::fs::XattrFlags::empty();
     match rustix::fs::setxattr(directory, LAYER_NOTES, mark, flags) {
-        // Without attributes of users there is no note to look for, and no mark either.
-        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        // Without attributes of users there is no note to look for, and no mark either; in a command of
+        // another builder they are refused.
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }

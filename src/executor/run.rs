@@ -9,8 +9,10 @@ use super::chain::{Cell, Chain, Lost};
 use super::contents::mark_notes;
 use super::error::ExecuteError;
 use super::mount::Mounts;
-use super::sandbox::{self, Exit, Notice, RootDriver, SandboxNetwork, SandboxSpec};
-use super::snapshot::{self, FreezeOptions, Frozen};
+use super::sandbox::{
+    self, Exit, Notice, RootDriver, SandboxNetwork, SandboxSpec, has_single_id, in_user_namespace,
+};
+use super::snapshot::{self, Believed, FreezeOptions, Frozen};
 use super::step::{Made, Receipt};
 use crate::cache::store::DirDraft;
 use crate::event::{Activity, Stream};
@@ -68,6 +70,10 @@ impl Executor<'_> {
         let options = FreezeOptions {
             epoch: step.epoch,
             maker,
+            believed: Believed {
+                owners: has_single_id(),
+                devices: in_user_namespace(),
+            },
         };
         let frozen = snapshot::freeze(draft.fs(), &lowers, &options).map_err(ExecuteError::from)?;
         mark_notes(draft.fs(), frozen.entries()).map_err(|source| ExecuteError::MountFiles {

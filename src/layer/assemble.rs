@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::LayerError;
 use super::tar::{Member, MemberKind};
 use crate::digest::ContentDigest;
-use crate::tree::{Entry, Kind, Tree, TreePath, Unread, View, is_image_xattr};
+use crate::tree::{
+    Entry, Kind, SPECIAL_OWNER_NOTE, Tree, TreePath, Unread, View, is_image_xattr,
+    special_owner_of_note,
+};
 
 const LINKS_MAX: usize = 255;
 
@@ -218,7 +221,12 @@ impl<'a, C: Copy> Assembly<'a, C> {
             MemberKind::Fifo => Kind::Fifo,
         };
         let mut xattrs = member.xattrs.clone();
-        xattrs.retain(|name, _| is_image_xattr(name));
+        // What others noted is no note.
+        xattrs.retain(|name, value| {
+            let is_note =
+                name == SPECIAL_OWNER_NOTE.to_bytes() && special_owner_of_note(value).is_some();
+            is_image_xattr(name) && !is_note
+        });
         Ok(Entry {
             path,
             kind,

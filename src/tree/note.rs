@@ -28,6 +28,9 @@ pub const DEVICE_NOTE: &CStr = c"user.builder.device";
 /// The attribute of a layer's directory that says which notes there are in it.
 pub const LAYER_NOTES: &CStr = c"user.builder.notes";
 
+/// What the names of notes begin with that are attributes of users.
+pub const NOTES: &[u8] = b"user.builder.";
+
 /// What makes a [`SPECIAL_OWNER_NOTE`] a note: no capability has these numbers.
 const MAGIC: [u8; 8] = *b"buildown";
 /// `VFS_CAP_REVISION_2` of `linux/capability.h`.

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use super::base::Registry;
 use super::image::tool;
 use crate::common::{Enclosure, Project, Run, User, busybox_layout, skip};
+use crate::ladder::Place;
 
 /// When the signal comes.
 #[derive(Clone, Copy, Debug)]
@@ -253,4 +254,42 @@ fn a_killed_build_of_a_user_with_one_id_leaves_nothing() {
 #[test]
 fn a_killed_build_without_namespaces_leaves_nothing() {
     kill_on_a_rung(3, None, &["--isolation=chroot"]);
+}
+
+#[test]
+fn a_command_that_would_last_for_ever_ends_with_every_signal() {
+    let signals = [
+        (Signal::SIGTERM, 143),
+        (Signal::SIGINT, 130),
+        (Signal::SIGHUP, 143),
+        (Signal::SIGQUIT, 131),
+    ];
+    let mut places = Place::all();
+    places.retain(|place| !matches!(place, Place::Container(_)));
+    for place in places {
+        let Some(project) = Project::with_busybox() else {
+            return;
+        };
+        let project = place.owning(project.dockerfile(
+            "
+            FROM busybox
+            RUN (setsid sleep 7777 &) ; echo st''arted ; sleep 7777
+            ",
+        ));
+        for (signal, code) in signals {
+            let Some(enclosure) = Enclosure::new().map(Arc::new) else {
+                return;
+            };
+            let running = place.build(&project).within(&enclosure).start();
+            let running = running.wait_for(" started");
+            let sent = Instant::now();
+            let ended = running.signal(signal).finish();
+            let took = sent.elapsed();
+            assert!(took < OBEDIENCE, "{place:?} {signal}: {took:?}\n{ended}");
+            assert_eq!(ended.code, code, "{place:?} {signal}\n{ended}");
+            let left = enclosure.wait_until_empty(AFTERLIFE);
+            assert!(left.is_empty(), "{place:?} {signal}: {left:#?}");
+        }
+        project.is_sound();
+    }
 }

@@ -31,6 +31,7 @@ mod ladder_links;
 mod language;
 mod limits;
 mod network;
+mod notes;
 mod onbuild;
 mod options;
 mod platforms;

@@ -153,3 +153,55 @@ fn root_stands_on_the_first_rung() {
     let ladder = probe(store.path(), &executable());
     assert_eq!(ladder.best(true), Rung::Root, "{ladder:?}");
 }
+
+/// What the builder says of a build with a RUN, started by a shell that takes things away from it; `$1`
+/// is a store.
+fn complaint_of(script: &str) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: not root");
+        return None;
+    }
+    let home = tempfile::tempdir().unwrap();
+    fs::write(
+        home.path().join("Dockerfile"),
+        "FROM scratch\nRUN [\"/true\"]\n",
+    )
+    .unwrap();
+    fs::create_dir(home.path().join("store")).unwrap();
+    let build = "--root \"$1/store\" build --progress=plain \"$1\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c"])
+        .arg(script.replace('@', &format!("\"$2\" {build}")))
+        .arg("sh")
+        .arg(home.path())
+        .arg(executable())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    Some(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn where_no_rung_works_the_true_reason_is_told() {
+    let lacking = "setpriv --bounding-set=-sys_admin,-mknod --inh-caps=-all @";
+    let read_only =
+        "mount --bind \"$1/store\" \"$1/store\" && mount -o remount,bind,ro \"$1/store\" && @";
+    let table = [
+        (lacking, "failed to make new namespaces", "add CAP_MKNOD"),
+        (
+            read_only,
+            "read-only file system",
+            "put the store where it can be written",
+        ),
+        ("ulimit -n 12; @", "too many open files", "ulimit -n 1024"),
+    ];
+    for (script, reason, remedy) in table {
+        let Some(said) = complaint_of(script) else {
+            return;
+        };
+        let lower = said.to_lowercase();
+        assert!(lower.contains(reason), "{script}: {said}");
+        assert!(said.contains(remedy), "{script}: {said}");
+        assert!(!said.contains("no privileges"), "{script}: {said}");
+    }
+}

@@ -1,5 +1,6 @@
 //! What can go wrong between a command and its exit status.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,14 @@ impl From<nix::errno::Errno> for Errno {
 
 impl From<std::io::Error> for Errno {
     fn from(error: std::io::Error) -> Self {
-        Self(error.raw_os_error().unwrap_or(libc::EIO))
+        // An error that names a path has lost its number.
+        Self(error.raw_os_error().unwrap_or(match error.kind() {
+            ErrorKind::ReadOnlyFilesystem => libc::EROFS,
+            ErrorKind::PermissionDenied => libc::EACCES,
+            ErrorKind::StorageFull => libc::ENOSPC,
+            ErrorKind::NotFound => libc::ENOENT,
+            _ => libc::EIO,
+        }))
     }
 }
 

@@ -149,13 +149,25 @@ fn confine(
     };
     match sys::supervise::install_with_listener(&asking) {
         Ok(listener) => listener::send(listener_to, &listener, true),
-        // Where the builder itself is supervised, nobody can answer: devices are refused.
-        Err(_) if noting == Noting::Devices => command::filter(spec),
-        Err(_) if noting == Noting::ToldDevices => Ok(()),
+        // Where the builder itself is supervised, nobody can answer: devices are refused, and so are
+        // changes of attributes, lest a command notes devices itself.
+        Err(_) if noting == Noting::Devices => {
+            unsupervised()?;
+            command::filter(spec)
+        }
+        Err(_) if noting == Noting::ToldDevices => unsupervised(),
         Err(error) => Err(SandboxError::Filter {
             source: error.into(),
         }),
     }
+}
+
+/// Installs the filter for where nobody can answer.
+fn unsupervised() -> Result<(), SandboxError> {
+    let installed = sys::seccomp::install(&seccomp::unsupervised_filter());
+    installed.map_err(|error| SandboxError::Filter {
+        source: error.into(),
+    })
 }
 
 fn guard(init: &Init<'_>) -> Result<(), SandboxError> {

@@ -4,6 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
+use rustix::io::Errno;
 
 use crate::sys::supervise::Call;
 
@@ -11,6 +12,30 @@ use crate::sys::supervise::Call;
 const PATH_MAX: usize = 4096;
 /// Memory is read up to the end of a page: the next one may not be there.
 const PAGE: u64 = 4096;
+
+/// Reads the path at an address of the caller, with the errors of the kernel.
+pub(super) fn path(call: &Call, address: u64) -> Result<Vec<u8>, Errno> {
+    match read_path(call, address) {
+        Some(path) => Ok(path),
+        None if read_all(call, address, PATH_MAX).is_ok() => Err(Errno::NAMETOOLONG),
+        None => Err(Errno::FAULT),
+    }
+}
+
+/// Reads so many bytes of a caller, all or none.
+pub(super) fn read_all(call: &Call, address: u64, length: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; length];
+    let read = if length == 0 {
+        Some(0)
+    } else {
+        read(call, address, &mut bytes)
+    };
+    if read == Some(length) {
+        Ok(bytes)
+    } else {
+        Err(Errno::FAULT)
+    }
+}
 
 /// Reads the path at an address of the caller; `None` if there is none.
 pub(super) fn read_path(call: &Call, address: u64) -> Option<Vec<u8>> {

@@ -32,8 +32,21 @@ pub(super) struct Extended {
     pub(super) foreign: Option<&'static str>,
 }
 
-/// Reads the attributes of a name. Links are asked too: they may have capabilities' leftovers.
-pub(super) fn extended(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Extended> {
+/// Which notes are the builder's own: only in a user namespace nobody else can write them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Believed {
+    /// Owners; with a single id.
+    pub owners: bool,
+    /// What empty files stand for.
+    pub devices: bool,
+}
+
+/// Reads the attributes of a name; notes that are not believed are not there. Links are asked too: they may have capabilities' leftovers.
+pub(super) fn extended(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    believed: Believed,
+) -> io::Result<Extended> {
     let mut extended = Extended::default();
     for key in xattr::list_at(directory, name)? {
         let overlay = key
@@ -46,8 +59,8 @@ pub(super) fn extended(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Ext
         };
         extended.foreign = extended.foreign.or(mark);
         extended.copied_up |= overlay == Some(b"origin");
-        let is_owner = key == OWNER_NOTE.to_bytes();
-        let is_device = key == DEVICE_NOTE.to_bytes();
+        let is_owner = believed.owners && key == OWNER_NOTE.to_bytes();
+        let is_device = believed.devices && key == DEVICE_NOTE.to_bytes();
         if overlay != Some(b"opaque") && !is_owner && !is_device && !is_image_xattr(&key) {
             continue;
         }
@@ -64,7 +77,7 @@ pub(super) fn extended(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Ext
         } else if key == SPECIAL_OWNER_NOTE.to_bytes()
             && let Some(owner) = special_owner_of_note(&value)
         {
-            extended.owner = Some(owner);
+            extended.owner = Some(owner).filter(|_| believed.owners);
         } else if key == b"security.capability" {
             extended.image.insert(key, capability(value));
         } else {

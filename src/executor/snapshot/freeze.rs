@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, OFlags, Statx, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_OMIT};
 
 use super::SnapshotError;
-use super::compare::{self, Extended, Side};
+use super::compare::{self, Believed, Extended, Side};
 use super::level::{Lowers, is_whiteout, state_of, type_of};
 use super::parallel::{self, Perform};
 use crate::clock::Epoch;
@@ -19,7 +19,7 @@ use crate::rooted::{Links, Root, read_directory};
 use crate::sys::xattr;
 use crate::tree::{
     Device, Entry, Kind, OWNER_NOTE, SPECIAL_OWNER_NOTE, TreePath, Unread, owner_note,
-    special_owner_note,
+    owner_of_note, special_owner_note,
 };
 
 /// Names of one directory that are done in one go.
@@ -32,6 +32,8 @@ pub struct FreezeOptions {
     pub epoch: Epoch,
     /// Who made what the command made, where everything belongs to one id; `None` elsewhere.
     pub maker: Option<(u32, u32)>,
+    /// Which notes are the builder's.
+    pub believed: Believed,
 }
 
 /// The changes of a step, listed but not read. The directory must not change any more; to be the
@@ -180,11 +182,21 @@ enum Job {
 struct Here {
     path: TreePath,
     directory: OwnedFd,
+    times: Timestamps,
     lowers: Lowers,
     opaque: bool,
+    /// The group that it hands on to what is made in it, where the kernel has only one group.
+    group: Option<u32>,
 }
 
 impl Here {
+    /// Takes an unchanged file away, so that the one of below shows: it is not in the layer, and the next
+    /// command has to see the same here as where the layers were unpacked. The directory keeps its times.
+    fn show_below(&self, name: &CStr) -> io::Result<()> {
+        rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())?;
+        Ok(rustix::fs::futimens(&self.directory, &self.times)?)
+    }
+
     /// The walk of a directory in this one that hides what is below it.
     fn hiding(path: TreePath) -> Job {
         Job::Directory {
@@ -254,11 +266,15 @@ impl Walk<'_> {
                 }
             }
         }
+        let group = self.group_of(directory.as_fd()).map_err(failed)?;
+        let times = times_of(directory.as_fd()).map_err(failed)?;
         let here = Here {
             path,
             directory,
+            times,
             lowers,
             opaque,
+            group,
         };
         if names.len() <= CHUNK {
             return self.names(&here, &names, found, jobs);
@@ -315,7 +331,8 @@ impl Walk<'_> {
             }
             return Ok(());
         }
-        let extended = compare::extended(directory, name).map_err(failed)?;
+        let extended = compare::extended(directory, name, self.options.believed);
+        let extended = extended.map_err(failed)?;
         if let Some(feature) = extended.foreign {
             return Err(SnapshotError::Redirected { path, feature });
         }
@@ -328,8 +345,7 @@ impl Walk<'_> {
             };
             jobs.push(job);
         }
-        let owner = self.owner((directory, name), &state, &extended);
-        let owner = owner.map_err(failed)?;
+        let owner = self.owner(here, name, &state, &extended).map_err(failed)?;
         let (unchanged, mtime) = self.judge(
             (directory, name, &path),
             (&state, owner, extended.device),
@@ -337,7 +353,7 @@ impl Walk<'_> {
             &extended.image,
         )?;
         if unchanged && is_apart(&state, below.as_ref()) {
-            return show_below(directory, name).map_err(failed);
+            return here.show_below(name).map_err(failed);
         }
         let entry = Entry {
             kind: kind_of((directory, name), &state, extended.device).map_err(failed)?,
@@ -348,33 +364,51 @@ impl Walk<'_> {
             mtime,
             xattrs: extended.image,
         };
-        let has_names = state.stx_nlink > 1 && !type_of(&state).is_dir();
-        let inode = (state.stx_dev_major, state.stx_dev_minor, state.stx_ino);
         found.push(Found {
             entry,
             unchanged,
-            inode: has_names.then_some(inode),
+            inode: inode_of_names(&state),
         });
         Ok(())
+    }
+
+    /// The group that a directory hands on: that of a set-gid one, where it is noted.
+    fn group_of(&self, directory: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+        if !self.options.believed.owners {
+            return Ok(None);
+        }
+        let state = rustix::fs::fstat(directory)?;
+        if !Mode::from_raw_mode(state.st_mode).contains(Mode::SGID) {
+            return Ok(None);
+        }
+        let note = xattr::get_at(directory, c".", OWNER_NOTE)?;
+        let owner = note.as_deref().and_then(owner_of_note);
+        Ok(owner.map(|(_, group)| group))
     }
 
     /// Whose something is in the layer.
     fn owner(
         &self,
-        (directory, name): (BorrowedFd<'_>, &CStr),
+        here: &Here,
+        name: &CStr,
         state: &Statx,
         extended: &Extended,
     ) -> io::Result<(u32, u32)> {
-        let made_by = self.options.maker.filter(|_| !extended.copied_up);
-        match (extended.owner, made_by) {
-            (Some(noted), _) => Ok(noted),
-            (None, Some(maker)) => {
-                // The next command changes it without making it.
-                note_owner((directory, name), state, maker)?;
-                Ok(maker)
-            }
-            (None, None) => Ok((state.stx_uid, state.stx_gid)),
+        let real = (state.stx_uid, state.stx_gid);
+        if let Some(noted) = extended.owner {
+            return Ok(noted);
         }
+        if extended.copied_up {
+            return Ok(real);
+        }
+        // The command made it. (Before or after the directory got its group, that is not known.)
+        let (user, group) = self.options.maker.unwrap_or(real);
+        let owner = (user, here.group.unwrap_or(group));
+        if owner != real {
+            // The next command changes it without making it.
+            note_owner((here.directory.as_fd(), name), state, owner)?;
+        }
+        Ok(owner)
     }
 
     /// Whether what is here is what is below, and its time, clamped on disk too.
@@ -407,9 +441,11 @@ impl Walk<'_> {
             image,
         };
         let unchanged =
-            is_same(&side, *below, *lower).map_err(|source| SnapshotError::Examine {
-                path: path.clone(),
-                source,
+            is_same(&side, *below, (*lower, self.options.believed)).map_err(|source| {
+                SnapshotError::Examine {
+                    path: path.clone(),
+                    source,
+                }
             })?;
         if unchanged && is_time_kept {
             return Ok((true, time));
@@ -424,17 +460,21 @@ fn is_apart(state: &Statx, below: Option<&(Statx, BorrowedFd<'_>)>) -> bool {
     !type_of(state).is_dir() && state.stx_nlink == 1 && links > 1
 }
 
-/// Takes an unchanged file away, so that the one of below shows: it is not in the layer, and the next command
-/// has to see the same here as where the layers were unpacked. The directory keeps its times.
-fn show_below(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    let before = rustix::fs::fstat(directory)?;
-    rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+/// The inode of a file that has more names.
+fn inode_of_names(state: &Statx) -> Option<(u32, u32, u64)> {
+    let has_names = state.stx_nlink > 1 && !type_of(state).is_dir();
+    let inode = (state.stx_dev_major, state.stx_dev_minor, state.stx_ino);
+    has_names.then_some(inode)
+}
+
+/// The times that a directory has now.
+fn times_of(directory: BorrowedFd<'_>) -> io::Result<Timestamps> {
+    let state = rustix::fs::fstat(directory)?;
     let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
-    let times = Timestamps {
-        last_access: time(before.st_atime, before.st_atime_nsec.cast_signed()),
-        last_modification: time(before.st_mtime, before.st_mtime_nsec.cast_signed()),
-    };
-    Ok(rustix::fs::futimens(directory, &times)?)
+    Ok(Timestamps {
+        last_access: time(state.st_atime, state.st_atime_nsec.cast_signed()),
+        last_modification: time(state.st_mtime, state.st_mtime_nsec.cast_signed()),
+    })
 }
 
 /// Notes an owner of what a command made.
@@ -490,8 +530,12 @@ pub(super) fn clamp(
 }
 
 /// Whether the layers below show the same under a name.
-fn is_same(side: &Side<'_>, state: Statx, lower: BorrowedFd<'_>) -> io::Result<bool> {
-    let attributes = compare::extended(lower, side.name)?;
+fn is_same(
+    side: &Side<'_>,
+    state: Statx,
+    (lower, believed): (BorrowedFd<'_>, Believed),
+) -> io::Result<bool> {
+    let attributes = compare::extended(lower, side.name, believed)?;
     let lower = Side {
         directory: lower,
         name: side.name,

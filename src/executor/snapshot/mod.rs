@@ -25,6 +25,7 @@ mod parallel;
 #[cfg(test)]
 mod tests;
 
+pub use compare::Believed;
 pub use error::SnapshotError;
 pub use freeze::{FreezeOptions, Frozen, freeze};
 pub use listing::{Listing, changes, survey};

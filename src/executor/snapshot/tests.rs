@@ -104,6 +104,7 @@ impl Stack {
         let options = FreezeOptions {
             epoch: EPOCH,
             maker: None,
+            believed: Believed::default(),
         };
         let frozen = freeze(&upper, &self.lowers(), &options).unwrap();
         let mut tar = Vec::new();
@@ -250,6 +251,7 @@ fn names_reserved_for_deletions_are_refused() {
     let options = FreezeOptions {
         epoch: EPOCH,
         maker: None,
+        believed: Believed::default(),
     };
     let error = freeze(&upper, &[], &options).unwrap_err();
     assert!(error.to_string().contains("`/d/.wh.x`"), "{error}");
@@ -282,6 +284,10 @@ fn notes_say_what_a_file_is_in_the_layer() {
     let options = FreezeOptions {
         epoch: EPOCH,
         maker: None,
+        believed: Believed {
+            owners: true,
+            devices: true,
+        },
     };
     let frozen = freeze(&upper, &[], &options).unwrap();
     let [link, null] = frozen.entries() else {
@@ -293,6 +299,19 @@ fn notes_say_what_a_file_is_in_the_layer() {
     if rustix::process::geteuid().is_root() {
         assert_eq!((link.uid, link.gid), (9, 10));
     }
+    // Where the command may have written them itself, they are nothing, and not in the layer either.
+    let options = FreezeOptions {
+        believed: Believed::default(),
+        ..options
+    };
+    let frozen = freeze(&upper, &[], &options).unwrap();
+    let [link, null] = frozen.entries() else {
+        panic!("{frozen:?}");
+    };
+    let own = rustix::process::geteuid().as_raw();
+    assert_eq!((link.uid, null.uid), (own, own));
+    assert!(matches!(null.kind, Kind::File { .. }));
+    assert!(null.xattrs.is_empty() && link.xattrs.is_empty());
 }
 
 #[test]

@@ -263,7 +263,7 @@ fn device(
         let (key, flags) = (DEVICE_NOTE, XattrFlags::empty());
         let set = rustix::fs::fsetxattr(&stand_in, key, &device.note(), flags);
         match set {
-            Ok(()) | Err(Errno::OPNOTSUPP) => (),
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => (),
             Err(error) => return Err(failed("the device", &entry.path)(error)),
         }
     }

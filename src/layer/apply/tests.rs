@@ -358,6 +358,31 @@ fn overlay_marks_of_the_input_are_dropped() {
     assert!(names.is_empty() || names == [b"user.kept"], "{names:?}");
 }
 
+#[test]
+fn notes_of_the_input_are_dropped() {
+    let special = crate::tree::special_owner_note((0, 0));
+    let tar = Archive::default()
+        .pax(&[
+            ("SCHILY.xattr.user.builder.owner", b"0:0"),
+            ("SCHILY.xattr.user.builder.device", b"b 8:0"),
+            ("SCHILY.xattr.user.builder.notes", b""),
+            ("SCHILY.xattr.security.capability", &special),
+        ])
+        .raw("f", b'0', "", b"")
+        .end();
+    assert!(
+        tree_of(&tar)
+            .entries()
+            .iter()
+            .all(|entry| entry.xattrs.is_empty())
+    );
+    let store = Store::new();
+    store.apply(&tar).unwrap();
+    let open = std::fs::File::open(store.dest()).unwrap();
+    let names = crate::sys::xattr::list_at(open.as_fd(), c"f").unwrap();
+    assert_eq!(names, Vec::<Vec<u8>>::new());
+}
+
 /// Unpacks layers one after another, each into its own directory.
 fn unpack(layers: &[Vec<u8>]) -> (Vec<Store>, View) {
     let mut view = View::new();

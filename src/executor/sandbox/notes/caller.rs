@@ -2,10 +2,13 @@
 
 use std::cell::Cell;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
+use rustix::thread::CapabilitySet;
 
 use super::place::Place;
 use super::{descriptor, low};
@@ -32,13 +35,17 @@ pub(super) struct Processes {
     view: ProcView,
     /// Whether a process may have another root than this one.
     have_other_roots: Cell<bool>,
+    /// This one: device and inode.
+    root: Option<(u64, u64)>,
 }
 
 impl Processes {
-    pub(super) fn new(view: ProcView) -> Self {
+    /// `have_other_roots`: nobody will say so of the first one.
+    pub(super) fn new(view: ProcView, have_other_roots: bool) -> Self {
         Self {
             view,
-            have_other_roots: Cell::new(false),
+            have_other_roots: Cell::new(have_other_roots),
+            root: identity("/"),
         }
     }
 
@@ -72,8 +79,8 @@ impl Processes {
 
     /// What a caller calls by a number.
     pub(super) fn number(&self, call: &Call, number: i32) -> Result<Place, Errno> {
-        let directory = self.directory(call)?;
-        Place::path(base(&directory, number).into_bytes(), true)
+        let base = base(&self.directory(call)?, number);
+        Place::behind(base.clone(), base.into_bytes(), true)
     }
 
     /// What a caller calls by a directory, a path in its memory and flags.
@@ -107,8 +114,13 @@ impl Processes {
         path: u64,
         follow: bool,
     ) -> Result<Place, Errno> {
-        let path = memory::read_path(call, path).ok_or(Errno::FAULT)?;
+        let path = memory::path(call, path)?;
         self.place(call, directory, &path, follow)
+    }
+
+    /// Whether a caller has another root than this process.
+    fn has_other_root(&self, process: &str) -> bool {
+        self.have_other_roots.get() && identity(&format!("{process}/root")) != self.root
     }
 
     /// What a caller calls by a path.
@@ -123,8 +135,8 @@ impl Processes {
             return Err(Errno::NOENT);
         }
         let process = self.directory(call)?;
-        if self.have_other_roots.get() && path.starts_with(b"/") {
-            return below_root(&process, path, follow);
+        if self.has_other_root(&process) {
+            return below_root(&process, directory, path, follow);
         }
         for (prefix, own) in OWN {
             if let Some(rest) = path.strip_prefix(prefix) {
@@ -137,7 +149,8 @@ impl Processes {
         }
         let base = base(&process, directory);
         if path.len() <= PATH_MAX {
-            return Place::path([base.as_bytes(), b"/", path].concat(), follow);
+            let path = [base.as_bytes(), b"/", path].concat();
+            return Place::behind(base, path, follow);
         }
         let base = rustix::fs::openat(CWD, base, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let file = rustix::fs::openat(base, path, opening(follow), Mode::empty())?;
@@ -164,9 +177,27 @@ fn base(process: &str, directory: i32) -> String {
     }
 }
 
-/// Opens what a caller calls by an absolute path, in its own root.
-fn below_root(process: &str, path: &[u8], follow: bool) -> Result<Place, Errno> {
+/// A directory as a device and an inode.
+fn identity(path: &str) -> Option<(u64, u64)> {
+    let status = std::fs::metadata(path).ok()?;
+    Some((status.dev(), status.ino()))
+}
+
+/// Opens what a caller calls by a path, in its own root.
+fn below_root(process: &str, directory: i32, path: &[u8], follow: bool) -> Result<Place, Errno> {
     let root = format!("{process}/root");
+    let mut path = path.to_vec();
+    if !path.starts_with(b"/") {
+        let base = base(process, directory);
+        let read = |link: &str| std::fs::read_link(link).map_err(|_| Errno::BADF);
+        let (base_path, root_path) = (read(&base)?, read(&root)?);
+        let Ok(below) = base_path.strip_prefix(root_path) else {
+            // A directory outside of the root, from which the kernel goes wherever it likes, too.
+            let path = [base.as_bytes(), b"/", path.as_slice()].concat();
+            return Place::behind(base, path, follow);
+        };
+        path = [below.as_os_str().as_bytes(), b"/", path.as_slice()].concat();
+    }
     let root = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let resolve = ResolveFlags::IN_ROOT;
     let file = rustix::fs::openat2(root, path, opening(follow), Mode::empty(), resolve)?;
@@ -174,19 +205,28 @@ fn below_root(process: &str, path: &[u8], follow: bool) -> Result<Place, Errno> 
 }
 
 /// What the kernel knows of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     pub(super) umask: u32,
     /// Who owns what it makes.
     pub(super) owner: (u32, u32),
-    /// Whether it has CAP_MKNOD.
-    pub(super) may_make_nodes: bool,
+    /// Its other groups.
+    pub(super) groups: Vec<u32>,
+    /// What it may do.
+    pub(super) capabilities: CapabilitySet,
 }
 
 impl Caller {
     /// Reads `status` in a directory of /proc.
     pub(super) fn of(process: &str) -> Option<Self> {
-        Self::of_status(&std::fs::read_to_string(format!("{process}/status")).ok()?)
+        let mut caller =
+            Self::of_status(&std::fs::read_to_string(format!("{process}/status")).ok()?)?;
+        // What it may do in a user namespace of its own, it may not do here.
+        let namespace = |process: &str| std::fs::read_link(format!("{process}/ns/user")).ok();
+        if namespace(process) != namespace("/proc/self") {
+            caller.capabilities = CapabilitySet::empty();
+        }
+        Some(caller)
     }
 
     fn of_status(text: &str) -> Option<Self> {
@@ -194,11 +234,12 @@ impl Caller {
         // The fourth is the one for files.
         let id = |key: &str| value(key)?.split_whitespace().nth(3)?.parse().ok();
         let capabilities = u64::from_str_radix(value("CapEff:")?.trim(), 16).ok()?;
-        let makes_nodes = rustix::thread::CapabilitySet::MKNOD.bits();
+        let groups = value("Groups:")?.split_whitespace();
         Some(Self {
             umask: u32::from_str_radix(value("Umask:")?.trim(), 8).ok()?,
             owner: (id("Uid:")?, id("Gid:")?),
-            may_make_nodes: capabilities & makes_nodes != 0,
+            groups: groups.map_while(|group| group.parse().ok()).collect(),
+            capabilities: CapabilitySet::from_bits_retain(capabilities),
         })
     }
 }
@@ -211,23 +252,15 @@ mod tests {
     fn a_status_says_what_a_process_may_make() {
         let status = |capabilities: &str| {
             format!(
-                "Name:\tUid: 7\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nCapEff:\t{capabilities}\n"
+                "Name:\tUid: 7\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t8 9 \nCapEff:\t{capabilities}\n"
             )
         };
         let root = Caller::of_status(&status("00000000a80425fb")).unwrap();
-        assert_eq!(
-            root,
-            Caller {
-                umask: 0o22,
-                owner: (4, 8),
-                may_make_nodes: true
-            }
-        );
-        assert!(
-            !Caller::of_status(&status("0000000000000000"))
-                .unwrap()
-                .may_make_nodes
-        );
+        assert_eq!((root.umask, root.owner), (0o22, (4, 8)));
+        assert_eq!(root.groups, [8, 9]);
+        assert!(root.capabilities.contains(CapabilitySet::MKNOD));
+        let user = Caller::of_status(&status("0000000000000000")).unwrap();
+        assert_eq!(user.capabilities, CapabilitySet::empty());
         assert_eq!(Caller::of_status("Name:\tx\n"), None);
     }
 }

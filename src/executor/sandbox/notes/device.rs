@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::caller::Caller;
 use super::owner::path_of;
@@ -33,7 +34,7 @@ impl Notes {
         } else {
             (descriptor(first), second, low(third), low(fourth))
         };
-        let path = memory::read_path(call, path).ok_or(Errno::FAULT)?;
+        let path = memory::path(call, path)?;
         let (parent, name) = split(&path)?;
         let place = self.processes.place(call, directory, parent, true)?;
         let parent = place.open()?;
@@ -42,7 +43,7 @@ impl Notes {
         let device = device_of(mode, device);
         // A character device 0:0 is a deletion to overlay, which lets nobody make one.
         let is_whiteout = !device.is_block && (device.major, device.minor) == (0, 0);
-        let may_make = caller.may_make_nodes && !self.is_user();
+        let may_make = caller.capabilities.contains(CapabilitySet::MKNOD) && !self.is_user();
         if !may_make || is_whiteout {
             return Err(Errno::PERM);
         }

@@ -8,8 +8,10 @@
 //!
 //! PID 1 answers. Mostly there is nothing to tell, so that is found out first, and by one call.
 
+mod attribute;
 mod caller;
 mod device;
+mod guise;
 mod owner;
 mod place;
 
@@ -21,7 +23,7 @@ use rustix::io::Errno;
 
 use super::memory;
 use super::protect::ProcView;
-use super::seccomp::{Making, Owning};
+use super::seccomp::{Attributes, Making, Owning};
 use super::spec::{SandboxMount, SandboxSpec};
 use super::user::Identity;
 use crate::sys::status;
@@ -102,11 +104,13 @@ impl Notes {
         view: ProcView,
         below: LayerNotes,
     ) -> Self {
+        let noting = Noting::here(below);
         Self {
             listener,
-            noting: Noting::here(below),
+            noting,
             identity,
-            processes: Processes::new(view),
+            // In the cheapest case nobody is asked about a change of root.
+            processes: Processes::new(view, noting == Noting::Devices),
             are_any: Cell::new(below != LayerNotes::default()),
         }
     }
@@ -134,6 +138,9 @@ impl Notes {
     fn reply(&self, call: &Call) -> Result<Answer, Errno> {
         let (owning, making) = (Owning::HERE, Making::HERE);
         let number = u32::try_from(call.number).map_err(|_| Errno::NOSYS)?;
+        if let Some((act, target)) = Attributes::of(call.abi).and_then(|calls| calls.find(number)) {
+            return self.attribute(call, act, target);
+        }
         if number == making.mknod || number == making.mknodat {
             return self.make_device(call, number);
         }

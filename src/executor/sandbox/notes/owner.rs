@@ -1,8 +1,9 @@
 //! `chown`, noted.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::{Notes, Noting, descriptor, device, low};
@@ -69,7 +70,7 @@ impl Notes {
 }
 
 /// Whether something is neither a file nor a directory, and is noted in another way.
-fn is_special(file: &OwnedFd) -> Result<bool, Errno> {
+pub(super) fn is_special(file: &OwnedFd) -> Result<bool, Errno> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
     Ok(!matches!(kind, FileType::RegularFile | FileType::Directory))
 }
@@ -100,18 +101,31 @@ fn note(file: &OwnedFd, (uid, gid): (u32, u32), maker: (u32, u32)) -> Result<(),
     let path = path_of(file);
     let flags = XattrFlags::empty();
     if is_special(file)? {
-        if new == (0, 0) {
+        if new == (0, 0) && !hands_group_on(file) {
             return Ok(());
         }
-        return rustix::fs::setxattr(&path, SPECIAL_OWNER_NOTE, &special_owner_note(new), flags);
+        let note = special_owner_note(new);
+        return match rustix::fs::setxattr(&path, SPECIAL_OWNER_NOTE, &note, flags) {
+            // A pipe or a socket without a name: it is in no layer, whoever it belongs to.
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            noted => noted,
+        };
     }
-    if new == (0, 0) && device::noted(file).is_none() {
+    if new == (0, 0) && device::noted(file).is_none() && !hands_group_on(file) {
         return match rustix::fs::removexattr(&path, OWNER_NOTE) {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
             Err(errno) => Err(errno),
         };
     }
     rustix::fs::setxattr(&path, OWNER_NOTE, &owner_note(new), flags)
+}
+
+/// Whether what is in the directory of a file gets that directory's group if nothing is noted of it.
+fn hands_group_on(file: &OwnedFd) -> bool {
+    let parent = std::fs::read_link(path_of(file)).ok();
+    let parent = parent.as_deref().and_then(Path::parent);
+    let state = parent.and_then(|parent| rustix::fs::lstat(parent).ok());
+    state.is_some_and(|state| Mode::from_raw_mode(state.st_mode).contains(Mode::SGID))
 }
 
 /// The name of an open file, also if it was opened as a place only.

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::owner::path_of;
-use crate::tree::{DEVICE_NOTE, OWNER_NOTE, SPECIAL_OWNER_NOTE};
+use crate::tree::{NOTES, SPECIAL_OWNER_NOTE};
 
 /// A file that a caller names.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) enum Place {
         path: CString,
         /// Whether a link at its end is followed.
         follow: bool,
+        /// The descriptor of the caller that it begins with, if it does.
+        base: Option<String>,
     },
     /// Found already.
     Open(OwnedFd),
@@ -25,17 +27,28 @@ pub(super) enum Place {
 impl Place {
     pub(super) fn path(path: Vec<u8>, follow: bool) -> Result<Self, Errno> {
         let path = CString::new(path).map_err(|_| Errno::NOENT)?;
-        Ok(Self::Path { path, follow })
+        let base = None;
+        Ok(Self::Path { path, follow, base })
+    }
+
+    /// The same, for a path that begins with a descriptor of the caller: it may not be one.
+    pub(super) fn behind(base: String, path: Vec<u8>, follow: bool) -> Result<Self, Errno> {
+        let path = CString::new(path).map_err(|_| Errno::NOENT)?;
+        let base = Some(base);
+        Ok(Self::Path { path, follow, base })
     }
 
     /// Whether a note may be there: costs one call, and mostly it is no.
     pub(super) fn may_have_notes(&self) -> bool {
         let mut names = [0_u8; 512];
         let listed = match self {
-            Self::Path { path, follow: true } => rustix::fs::listxattr(path, &mut names[..]),
+            Self::Path {
+                path, follow: true, ..
+            } => rustix::fs::listxattr(path, &mut names[..]),
             Self::Path {
                 path,
                 follow: false,
+                ..
             } => rustix::fs::llistxattr(path, &mut names[..]),
             Self::Open(file) => rustix::fs::listxattr(path_of(file), &mut names[..]),
         };
@@ -49,21 +62,23 @@ impl Place {
     pub(super) fn open(self) -> Result<OwnedFd, Errno> {
         match self {
             Self::Open(file) => Ok(file),
-            Self::Path { path, follow } => {
+            Self::Path { path, follow, base } => {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
                 let flags = if follow {
                     flags
                 } else {
                     flags | OFlags::NOFOLLOW
                 };
-                rustix::fs::openat(CWD, path, flags, Mode::empty())
+                let is_bad = |base: &String| rustix::fs::lstat(base).err() == Some(Errno::NOENT);
+                match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+                    Err(Errno::NOENT) if base.as_ref().is_some_and(is_bad) => Err(Errno::BADF),
+                    opened => opened,
+                }
             }
         }
     }
 }
 
 fn is_note(name: &[u8]) -> bool {
-    [OWNER_NOTE, DEVICE_NOTE, SPECIAL_OWNER_NOTE]
-        .iter()
-        .any(|note| note.to_bytes() == name)
+    name == SPECIAL_OWNER_NOTE.to_bytes() || name.starts_with(NOTES)
 }

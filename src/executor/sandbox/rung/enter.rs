@@ -276,6 +276,11 @@ fn map_with(program: &str, process: u32, arguments: &[String]) -> Result<(), Run
 
 /// The helper's whole life; on success it ends as another program.
 pub(in super::super) fn enter_main() -> ExitCode {
+    // Whoever waits for this process reads these signals from a descriptor, and a blocked signal stays
+    // so through fork and execution: here, and in the builder inside, they must arrive.
+    if watched_signals().thread_unblock().is_err() {
+        return ExitCode::FAILURE;
+    }
     let mut arguments = std::env::args_os().skip(2);
     let number = arguments
         .next()
@@ -343,16 +348,19 @@ fn become_builder(
     })
 }
 
-fn block_signals() -> std::io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [
+/// The signals that are passed on.
+fn watched_signals() -> SigSet {
+    let signals = [
         NixSignal::SIGINT,
         NixSignal::SIGTERM,
         NixSignal::SIGHUP,
         NixSignal::SIGQUIT,
-    ] {
-        set.add(signal);
-    }
+    ];
+    signals.into_iter().collect()
+}
+
+fn block_signals() -> std::io::Result<SignalFd> {
+    let set = watched_signals();
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?)
 }

@@ -1,6 +1,10 @@
 //! From a failure to what the user can do: commands and file changes, word for word.
 
-use super::super::error::SandboxError;
+use std::path::Path;
+
+use rustix::thread::CapabilitySet;
+
+use super::super::error::{Errno, SandboxError};
 use super::super::network::DEVICE;
 use super::enter::RungError;
 use super::subid::SubidError;
@@ -35,6 +39,10 @@ const SETTINGS: [(&str, &str, &str); 3] = [
 
 /// What to do when a user namespace cannot be entered.
 pub(super) fn for_error(error: &RungError) -> Vec<String> {
+    let general = anywhere(error);
+    if !general.is_empty() {
+        return general;
+    }
     match error {
         RungError::Subid(error) => for_subid(error),
         RungError::MapperMissing { .. } => vec![
@@ -129,22 +137,65 @@ fn in_container(capability: &str) -> [String; 2] {
     ]
 }
 
+/// What to do about what can go wrong in any place.
+fn anywhere(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let remedy = match number_of(error) {
+        Some(libc::EMFILE | libc::ENFILE) => "allow more open files: `ulimit -n 1024`",
+        Some(libc::EROFS) => {
+            "put the store where it can be written, in a container on a volume, with --root DIR"
+        }
+        Some(libc::ENOSPC) => {
+            "make room on the file system of the store, or put it elsewhere with --root DIR"
+        }
+        Some(libc::ENOENT) if !Path::new("/proc/self/exe").exists() => {
+            "mount /proc: the builder starts itself again from there"
+        }
+        _ => return Vec::new(),
+    };
+    vec![remedy.to_owned()]
+}
+
+/// The number of the error at the end of a chain.
+fn number_of(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let number = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<Errno>() {
+        Some(errno) => Some(errno.0),
+        None => error.downcast_ref::<std::io::Error>()?.raw_os_error(),
+    };
+    chain.filter_map(number).last()
+}
+
+/// What to do when devices cannot be made.
+fn for_devices(may_make_nodes: bool) -> String {
+    if may_make_nodes {
+        return "put the store on a volume that is not mounted `nodev`, and leave the container its default capabilities (in Kubernetes no `drop: [ALL]`)".to_owned();
+    }
+    "add CAP_MKNOD: in podman `--cap-add MKNOD`; in Kubernetes `securityContext: { capabilities: { add: [MKNOD] } }`; in Docker leave the container its default capabilities".to_owned()
+}
+
 /// What to do when a sandbox cannot be made by root (of whatever namespace).
 pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
+    let general = anywhere(error);
+    if !general.is_empty() {
+        return general;
+    }
     match error {
         SandboxError::Unshare { .. }
         | SandboxError::MakePrivate { .. }
         | SandboxError::NewFileSystem { .. }
         | SandboxError::PivotRoot { .. } => in_container("SYS_ADMIN").to_vec(),
-        SandboxError::Device { .. } => vec![
-            "put the store on a volume that is not mounted `nodev`, and leave the container its default capabilities (in Kubernetes no `drop: [ALL]`)".to_owned(),
-        ],
+        SandboxError::Device { .. } => {
+            let own = rustix::thread::capabilities(None);
+            vec![for_devices(own.is_ok_and(|own| {
+                own.effective.contains(CapabilitySet::MKNOD)
+            }))]
+        }
         SandboxError::Filter { .. } => vec![
             "use a seccomp profile that allows seccomp(2), as Docker's default one does".to_owned(),
         ],
         SandboxError::Overlay { .. } => vec![
+            "in a container, put the store on a volume with --root DIR: an overlay cannot be stacked on the container's own".to_owned(),
             "put the store on ext4, xfs, btrfs or tmpfs with --root DIR; overlayfs needs Linux 5.12".to_owned(),
-            "in a container, put the store on a volume: an overlay cannot be stacked on an overlay's own upper".to_owned(),
         ],
         _ => Vec::new(),
     }
@@ -199,6 +250,23 @@ mod tests {
         );
         assert!(for_namespaces(|_| None)[0].contains("seccomp=unconfined"));
         assert!(!for_namespaces(|_| None)[0].contains("cap-add"));
+    }
+
+    #[test]
+    fn what_is_wrong_anywhere_has_its_remedy() {
+        let open = |number| SandboxError::Open {
+            path: "/store".into(),
+            source: Errno(number),
+        };
+        assert!(for_sandbox(&open(libc::EROFS))[0].contains("--root DIR"));
+        assert!(for_sandbox(&open(libc::EMFILE))[0].contains("ulimit -n"));
+        assert!(for_sandbox(&open(libc::EIO)).is_empty());
+        let started = RungError::Start(std::io::Error::from_raw_os_error(libc::EMFILE));
+        assert!(for_error(&started)[0].contains("ulimit -n"));
+        let inside = RungError::Namespace(open(libc::EMFILE));
+        assert!(for_error(&inside)[0].contains("ulimit -n"));
+        assert!(for_devices(false).contains("add CAP_MKNOD"));
+        assert!(for_devices(true).contains("nodev"));
     }
 
     #[test]

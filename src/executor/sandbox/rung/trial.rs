@@ -14,7 +14,7 @@ use super::super::error::SandboxError;
 use super::super::parent::Sandbox;
 use super::super::spec::{Limits, RootDriver, Rung, SandboxNetwork, SandboxSpec};
 use super::enter::{self, Again};
-use super::ladder::{Ladder, Standing, Verdict};
+use super::ladder::{Ladder, NOT_ROOT, Standing, Verdict};
 use super::remedy;
 use crate::failure::Explain as _;
 
@@ -69,7 +69,7 @@ pub fn probe_anew(store: &Path, executable: &Path) -> Ladder {
         reason: reason.to_owned(),
     };
     let not_root = || Standing::Fails {
-        reason: "you are not root".to_owned(),
+        reason: NOT_ROOT.to_owned(),
         remedies: Vec::new(),
     };
     let (root, range, single, chroot) = if is_root {

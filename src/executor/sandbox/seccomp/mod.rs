@@ -7,6 +7,7 @@
 //! Refusals are EPERM, as Docker's; numbers newer than the profile, and those of the x32 ABI, are
 //! ENOSYS, so that C libraries fall back to what they know (runc does the same).
 
+mod attributes;
 mod bpf;
 mod changing;
 mod table;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::sys::seccomp::Instruction;
 
+pub(super) use attributes::{Act, Attributes, Target};
 pub(super) use changing::{Changing, Named};
 use table::{ALLOWED, NONE, Row};
 
@@ -55,6 +57,12 @@ const CONDITIONAL: &[(Row, Verdict)] = &[
     (("personality", [135, 136, 92, 136]), Verdict::Personality),
     (("socket", [41, 359, 198, 281]), Verdict::Socket),
 ];
+
+/// The operation is not supported.
+const EOPNOTSUPP: u16 = 95;
+
+/// Numbers of the x32 ABI begin here.
+const X32: u32 = 0x4000_0000;
 
 /// Arm's private calls begin here, far above all others.
 const PRIVATE: u32 = 0xf_0000;
@@ -97,29 +105,49 @@ pub(super) fn default_filter() -> Vec<Instruction> {
     bpf::switch(&abis)
 }
 
-/// The same, with a supervisor that is asked for device nodes.
+/// The same, with a supervisor that is asked for device nodes, and before attributes are changed.
 pub(super) fn default_filter_with_devices() -> Vec<Instruction> {
-    let [native, compat] = ABIS;
-    let mut calls = known(native.column);
-    calls.extend(Making::HERE.verdicts());
-    let native = (native.audit, ranges(calls));
-    bpf::switch(&[native, (compat.audit, ranges(known(compat.column)))])
+    let mut calls = ABIS.map(|abi| known(abi.column));
+    calls[0].extend(Making::HERE.verdicts());
+    for (calls, abi) in calls.iter_mut().zip(ABIS) {
+        calls.extend(Attributes::changes(abi.audit, Verdict::Ask));
+    }
+    let [native, compat] = calls.map(ranges);
+    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
 
-/// The filter that asks a supervisor for device nodes, and refuses nothing.
+/// The filter that asks a supervisor for device nodes, and before attributes are changed, and refuses
+/// nothing else.
 pub(super) fn devices_filter() -> Vec<Instruction> {
-    let native = all_but(Making::HERE.verdicts());
-    let compat = vec![(0, Verdict::Allow)];
-    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+    let asked = ABIS.map(|abi| Attributes::changes(abi.audit, Verdict::Ask));
+    supervised(Making::HERE.verdicts().collect(), asked)
 }
 
 /// The same, which also asks for the state of files: some of them stand for devices.
 pub(super) fn told_devices_filter() -> Vec<Instruction> {
     let mut known: BTreeMap<u32, Verdict> = Making::HERE.verdicts().collect();
     known.extend(Owning::HERE.telling().map(|number| (number, Verdict::Ask)));
-    known.remove(&NONE);
-    let native = all_but(known.into_iter());
-    let compat = vec![(0, Verdict::Allow)];
+    supervised(known, ABIS.map(|abi| Attributes::all(abi.audit)))
+}
+
+/// The filter for where there can be no supervisor: attributes stay as they are, for some of them would
+/// be taken for the builder's own.
+pub(super) fn unsupervised_filter() -> Vec<Instruction> {
+    let refused = |abi: Abi| Attributes::changes(abi.audit, Verdict::Errno(EOPNOTSUPP));
+    supervised(BTreeMap::new(), ABIS.map(refused))
+}
+
+/// The filter that says something to some calls of the native ABI, and to calls about attributes in both.
+fn supervised(
+    mut native: BTreeMap<u32, Verdict>,
+    [here, compat]: [Vec<(u32, Verdict)>; 2],
+) -> Vec<Instruction> {
+    native.extend(here);
+    native.remove(&NONE);
+    let mut native = all_but(native.into_iter());
+    // The third ABI of x86_64 has the audit number of the first.
+    native.push((X32, Verdict::Errno(ENOSYS)));
+    let compat = all_but(compat.into_iter());
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
 
@@ -284,10 +312,7 @@ pub(super) fn single_id_filter(is_root: bool) -> Vec<Instruction> {
     }
     known.extend(IDENTITY.map(|number| (number, Verdict::Errno(0))));
     known.extend(Making::HERE.verdicts());
-    known.remove(&NONE);
-    let native = all_but(known.into_iter());
-    let compat = vec![(0, Verdict::Allow)];
-    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+    supervised(known, ABIS.map(|abi| Attributes::all(abi.audit)))
 }
 
 /// ptrace, process_vm_readv, process_vm_writev: ways into processes outside of a chroot.

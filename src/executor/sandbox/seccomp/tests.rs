@@ -199,10 +199,48 @@ fn only_device_nodes_are_asked_about() {
     }
     let program = default_filter_with_devices();
     for abi in ABIS {
+        let changes: BTreeMap<u32, Verdict> = Attributes::changes(abi.audit, Verdict::Ask)
+            .into_iter()
+            .collect();
         for number in (0..600).filter(|number| ![mknod, mknodat].contains(number)) {
             let asked = answer_of(&program, (abi.audit, number), [0; 3]);
-            assert_eq!(asked, answer(abi.audit, number, 0), "{number}");
+            let expected = match changes.get(&number) {
+                Some(Verdict::Ask) => ASK,
+                Some(_) => UNKNOWN,
+                None => answer(abi.audit, number, 0),
+            };
+            assert_eq!(asked, expected, "{number}");
         }
+    }
+}
+
+#[test]
+fn no_attribute_is_set_in_a_way_that_nobody_is_asked_about() {
+    const ASK: u32 = 0x7fc0_0000;
+    const UNSUPPORTED: u32 = 0x0005_005f;
+    let told = [
+        told_devices_filter(),
+        single_id_filter(true),
+        single_id_filter(false),
+    ];
+    let all = told
+        .into_iter()
+        .chain([devices_filter(), default_filter_with_devices()]);
+    let asking = all.map(|program| (program, ASK));
+    for (program, expected) in asking.chain([(unsupervised_filter(), UNSUPPORTED)]) {
+        for abi in ABIS {
+            for (number, verdict) in Attributes::changes(abi.audit, Verdict::Ask) {
+                let expected = if verdict == Verdict::Ask {
+                    expected
+                } else {
+                    UNKNOWN
+                };
+                let said = answer_of(&program, (abi.audit, number), [0; 3]);
+                assert_eq!(said, expected, "{number}");
+            }
+        }
+        let x32 = answer_of(&program, (ABIS[0].audit, X32 + 188), [0; 3]);
+        assert_eq!(x32, UNKNOWN);
     }
 }
 
