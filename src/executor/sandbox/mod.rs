@@ -14,6 +14,7 @@
 //!
 //! See `docs/design/sandbox.md` for what a command may and may not do, and why.
 
+mod asker;
 mod cancel;
 mod cgroup;
 mod child;
@@ -41,6 +42,7 @@ mod parent;
 mod places;
 mod procfs;
 mod protect;
+mod reopen;
 mod rootfs;
 pub mod rung;
 mod running;

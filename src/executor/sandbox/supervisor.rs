@@ -3,17 +3,18 @@
 //! What a path says is read from the caller's memory and may change the moment after. That is
 //! harmless: the answer depends only on what was read, and a call that goes on by itself goes no
 //! further than the chroot. Files of processes are opened with the caller's own user and group, and
-//! only those of the command's processes are.
+//! only those of the command's processes are; what a process has open is opened again only if it lies
+//! below the root. No directory of the kernel's is handed out, for `..` leads on from it.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::memory;
+use super::asker::{Asker, Rights};
 use super::procfs::{self, Wanted, Who};
 use super::seccomp::Asked;
+use super::{memory, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
 /// Bytes of one field of `struct utsname`.
@@ -30,8 +31,6 @@ pub(super) struct Supervisor<'a> {
     /// The directory that stands for /proc.
     pub(super) proc: OwnedFd,
     pub(super) host_name: &'a str,
-    /// Whether Landlock keeps the command from walking away from a directory that it is given.
-    pub(super) fenced: bool,
 }
 
 /// What a call asks for.
@@ -70,8 +69,8 @@ impl Supervisor<'_> {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };
-        let caller = Caller::of(&call);
-        let question = caller.as_itself(|| question(&call));
+        let asker = Asker::of(&call);
+        let question = asker.as_itself(|| question(&call));
         if let Some(Question::Open { path, .. }) = &question
             && procfs::wanted(path) == Some(Wanted::Top)
         {
@@ -79,7 +78,7 @@ impl Supervisor<'_> {
         }
         let is_waiting = || supervise::is_waiting(&self.listener, &call);
         let reply = match question {
-            Some(question) if is_waiting() => caller.as_itself(|| self.reply(&call, &question)),
+            Some(question) if is_waiting() => self.reply(&call, asker, &question),
             _ => GO_ON,
         };
         let _ = match reply {
@@ -92,15 +91,15 @@ impl Supervisor<'_> {
         };
     }
 
-    fn reply(&self, call: &Call, question: &Question) -> Reply {
+    fn reply(&self, call: &Call, asker: Asker, question: &Question) -> Reply {
         match question {
             Question::HostName { buffer } => {
                 let names = host_names(self.host_name);
-                memory::write(call, *buffer, &names)
-                    .map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
+                let written = asker.as_itself(|| memory::write(call, *buffer, &names));
+                written.map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
             }
             Question::Open { path, flags } => match procfs::wanted(path) {
-                Some(wanted) => self.open(call, &wanted, *flags),
+                Some(wanted) => self.open(call, asker, &wanted, *flags),
                 None => GO_ON,
             },
             Question::ReadLink { path, buffer, size } => {
@@ -109,50 +108,100 @@ impl Supervisor<'_> {
                 else {
                     return GO_ON;
                 };
-                let Some(target) = self.read_link(call, &wanted) else {
-                    return GO_ON;
+                let answer = || -> Option<Reply> {
+                    let target = self.read_link(call, &wanted)?;
+                    let length = target
+                        .len()
+                        .min(usize::try_from(*size).unwrap_or(usize::MAX));
+                    let value = i64::try_from(length).unwrap_or(0);
+                    Some(match memory::write(call, *buffer, &target[..length]) {
+                        Some(()) => Reply::Plain(Answer::Value(value)),
+                        None => Errno::FAULT.into(),
+                    })
                 };
-                let length = target
-                    .len()
-                    .min(usize::try_from(*size).unwrap_or(usize::MAX));
-                let value = i64::try_from(length).unwrap_or(0);
-                match memory::write(call, *buffer, &target[..length]) {
-                    Some(()) => Reply::Plain(Answer::Value(value)),
-                    None => Errno::FAULT.into(),
-                }
+                asker.as_itself(answer).unwrap_or(GO_ON)
             }
         }
     }
 
-    fn open(&self, call: &Call, wanted: &Wanted, flags: OFlags) -> Reply {
+    fn open(&self, call: &Call, asker: Asker, wanted: &Wanted, flags: OFlags) -> Reply {
         if flags.contains(OFlags::PATH) {
             return GO_ON;
         }
         let is_read = (flags & OFlags::RWMODE) == OFlags::RDONLY;
-        match wanted {
+        let opened = match wanted {
             Wanted::File {
                 writable: false, ..
             }
             | Wanted::Machine(_)
                 if !is_read =>
             {
-                Errno::ACCESS.into()
+                Err(Errno::ACCESS)
             }
-            Wanted::Machine(path) => reply(open_machine(path)),
-            Wanted::File { who, path, .. } => match directory_of(call, *who) {
-                Some(directory) => reply(open_plain(&format!("{directory}/{path}"), flags)),
-                None => Errno::NOENT.into(),
-            },
-            Wanted::Link { who, path } => match directory_of(call, *who) {
-                Some(directory) => reply(open_link(&format!("{directory}/{path}"), flags)),
-                None => Errno::NOENT.into(),
-            },
-            Wanted::Descriptors(who) if self.fenced && is_read => match directory_of(call, *who) {
-                Some(directory) => reply(open_plain(&format!("{directory}/fd"), flags)),
-                None => Errno::NOENT.into(),
-            },
-            Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => GO_ON,
+            Wanted::Machine(path) => asker.as_itself(|| open_machine(path)),
+            Wanted::File { who, path, .. } => asker.as_itself(|| {
+                let directory = directory_of(call, *who).ok_or(Errno::NOENT)?;
+                open_plain(&format!("{directory}/{path}"), flags)
+            }),
+            // It is a link.
+            Wanted::Link { .. } if flags.contains(OFlags::NOFOLLOW) => Err(Errno::LOOP),
+            Wanted::Link { who, path } => self.open_link(call, asker, (*who, path), flags),
+            Wanted::Descriptors(who) if is_read => self.open_descriptors(call, asker, *who),
+            Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => return GO_ON,
+        };
+        reply(opened)
+    }
+
+    /// Opens what a process has open, again, as far as the caller might.
+    fn open_link(
+        &self,
+        call: &Call,
+        asker: Asker,
+        (who, path): (Who, &str),
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        let rights = Rights::of(call.thread)?;
+        let found = asker.as_itself(|| {
+            let directory = reachable(call, who, &rights)?;
+            reopen::find(self.root, &format!("{directory}/{path}"))
+        })?;
+        reopen::open(&found, flags, &rights)
+    }
+
+    /// Opens a directory below the root that lists the descriptors of a process, as links. The kernel's
+    /// own would be a way out: its parents are those of the machine's /proc.
+    fn open_descriptors(&self, call: &Call, asker: Asker, who: Who) -> Result<OwnedFd, Errno> {
+        let rights = Rights::of(call.thread)?;
+        let process = match who {
+            Who::Caller => thread_group(call.thread).ok_or(Errno::NOENT)?,
+            Who::Process(process) => process,
+        };
+        let listed = asker.as_itself(|| {
+            let directory = format!("{}/fd", reachable(call, who, &rights)?);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let open = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
+            let entries = crate::rooted::read_directory(open.as_fd())
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            let links = entries.into_iter().filter_map(|entry| {
+                let target = rustix::fs::readlinkat(&open, &entry.name, Vec::new()).ok()?;
+                Some((entry.name, self.inside(target.into_bytes())?))
+            });
+            Ok::<Vec<_>, Errno>(links.collect())
+        })?;
+        if procfs::too_many(self.proc.as_fd()) {
+            self.list_processes();
         }
+        procfs::list_descriptors(self.proc.as_fd(), &process.to_string(), &listed)
+    }
+
+    /// What the name of something is for who has the command's root.
+    fn inside(&self, name: Vec<u8>) -> Option<Vec<u8>> {
+        let root = reopen::name_of(self.root).ok()?;
+        Some(match reopen::below(&name, &root) {
+            Some([]) => b"/".to_vec(),
+            Some(inside) => inside.to_vec(),
+            None => name,
+        })
     }
 
     /// What a link of /proc says inside of the root.
@@ -168,14 +217,8 @@ impl Supervisor<'_> {
             }
             Wanted::Link { who, path } => {
                 let link = format!("{}/{path}", directory_of(call, *who)?);
-                let target = rustix::fs::readlink(link, Vec::new()).ok()?.into_bytes();
-                let own = format!("/proc/self/fd/{}", self.root.as_raw_fd());
-                let root = rustix::fs::readlink(own, Vec::new()).ok()?.into_bytes();
-                Some(match target.strip_prefix(root.as_slice()) {
-                    Some([]) => b"/".to_vec(),
-                    Some(inside) if inside.starts_with(b"/") => inside.to_vec(),
-                    _ => target,
-                })
+                let target = rustix::fs::readlink(link, Vec::new()).ok()?;
+                self.inside(target.into_bytes())
             }
             _ => None,
         }
@@ -223,64 +266,13 @@ fn is_file(file: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// Opens a file or directory of a process, following no link.
+/// Opens a file of a process, following no link.
 fn open_plain(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let kept = OFlags::RWMODE | OFlags::DIRECTORY | OFlags::APPEND;
     let flags = (flags & kept) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty())
-}
-
-/// Opens what a process has open, again. It never waits for the other end of a FIFO.
-fn open_link(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let kept = OFlags::RWMODE
-        | OFlags::DIRECTORY
-        | OFlags::APPEND
-        | OFlags::TRUNC
-        | OFlags::NONBLOCK
-        | OFlags::DSYNC;
-    let wanted = (flags & kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, path, wanted | OFlags::NONBLOCK, Mode::empty())?;
-    if !flags.contains(OFlags::NONBLOCK) {
-        let status = rustix::fs::fcntl_getfl(&file)?;
-        rustix::fs::fcntl_setfl(&file, status - OFlags::NONBLOCK)?;
-    }
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    is_file(&file)?;
     Ok(file)
-}
-
-/// Who called.
-struct Caller {
-    uid: u32,
-    gid: u32,
-}
-
-impl Caller {
-    fn of(call: &Call) -> Self {
-        // Its effective ids; root's if it may not be looked into.
-        let status = rustix::fs::stat(format!("/proc/{}", call.thread));
-        status.map_or(Self { uid: 0, gid: 0 }, |status| Self {
-            uid: status.st_uid,
-            gid: status.st_gid,
-        })
-    }
-
-    /// Does something with the caller's user and group: without CAP_SYS_PTRACE nobody else may
-    /// look into it, and nothing is opened that it could not open itself.
-    fn as_itself<T>(&self, action: impl FnOnce() -> T) -> T {
-        if (self.uid, self.gid) == (0, 0) {
-            return action();
-        }
-        let root = (Uid::from_raw(0), Gid::from_raw(0));
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        let become_it = setresgid(gid, gid, root.1).and_then(|()| setresuid(uid, uid, root.0));
-        let done = action();
-        let back =
-            setresuid(root.0, root.0, root.0).and_then(|()| setresgid(root.1, root.1, root.1));
-        debug_assert!(
-            become_it.is_err() || back.is_ok(),
-            "the saved ids are root's"
-        );
-        done
-    }
 }
 
 fn question(call: &Call) -> Option<Question> {
@@ -410,5 +402,17 @@ fn directory_of(call: &Call, who: Who) -> Option<String> {
         Who::Caller => Some(format!("/proc/{}", call.thread)),
         Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
         Who::Process(_) => None,
+    }
+}
+
+/// The same, if the caller may look into that process.
+fn reachable(call: &Call, who: Who, rights: &Rights) -> Result<String, Errno> {
+    let directory = directory_of(call, who).ok_or(Errno::NOENT)?;
+    match who {
+        Who::Process(process) if thread_group(call.thread) != thread_group(process) => {
+            let is_reached = rights.reach(&Rights::of(process)?);
+            is_reached.then_some(directory).ok_or(Errno::ACCESS)
+        }
+        Who::Caller | Who::Process(_) => Ok(directory),
     }
 }

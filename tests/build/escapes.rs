@@ -1,0 +1,194 @@
+//! Programs of an image that want out of a root that nothing but chroot, Landlock and filters keep, or at
+//! processes outside. They are compiled here, since no shell makes these calls.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::common::{Container, Outcome, Project, User, skip};
+use super::ladder::Place;
+
+/// The places without namespaces.
+fn places() -> Vec<Place> {
+    if !User::is_root() {
+        skip("only root has this rung");
+        return Vec::new();
+    }
+    let container = Container::docker_default().map(Place::Container);
+    std::iter::once(Place::Chroot).chain(container).collect()
+}
+
+/// Compiles a program that needs no library; `None` where there is no compiler.
+fn compile(project: &Project, name: &str, source: &str) -> Option<()> {
+    let compiler = ["/usr/bin/musl-gcc", "/usr/bin/gcc"];
+    let Some(compiler) = compiler.into_iter().find(|path| Path::new(path).exists()) else {
+        skip("no C compiler is installed");
+        return None;
+    };
+    let text = project.path(&format!("{name}.c"));
+    fs::write(&text, source).unwrap();
+    let made = Command::new(compiler)
+        .args(["-static", "-w", "-o"])
+        .arg(project.context().join(name))
+        .arg(text)
+        .status();
+    assert!(made.unwrap().success(), "{name} cannot be compiled");
+    Some(())
+}
+
+/// Builds a Dockerfile whose image has `probe`, with `@` as a directory outside that has a file.
+fn with_probe(source: &str, dockerfile: &str, check: impl Fn(&Place, &Project, &Outcome)) {
+    for place in places() {
+        let Some(project) = Project::with_busybox() else {
+            return;
+        };
+        let outside = project.path("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("file"), "not for you").unwrap();
+        let text = dockerfile.replace('@', outside.to_str().unwrap());
+        let project = project.dockerfile(&text);
+        if compile(&project, "probe", source).is_none() {
+            return;
+        }
+        let outcome = place.build(&project).run();
+        check(&place, &project, &outcome);
+        project.is_sound();
+    }
+}
+
+fn succeeds(place: &Place, _: &Project, outcome: &Outcome) {
+    assert_eq!(outcome.code, 0, "{place:?}\n{outcome}");
+}
+
+/// Climbs from every directory that it gets hold of.
+const CLIMBER: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int bad;
+static void out(const char *from, const char *how) {
+    printf("out from %s by %s\n", from, how);
+    bad = 1;
+}
+
+static void climb(int from, const char *name, const char *outside) {
+    char path[4096], link[64];
+    struct stat status;
+    snprintf(path, sizeof path, "../../../../../../../../../../../../../../../..%s/file", outside);
+    if (fstatat(from, path, &status, 0) == 0) out(name, "stat");
+    if (fchmodat(from, path, 0777, 0) == 0) out(name, "chmod");
+    if (utimensat(from, path, 0, 0) == 0) out(name, "utimensat");
+    if (openat(from, path, O_RDONLY) >= 0) out(name, "open");
+    int file = openat(from, path, O_PATH);
+    if (file >= 0) {
+        out(name, "O_PATH");
+        snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+        if (open(link, O_RDONLY) >= 0) out(name, "reading a descriptor again");
+        int again = open(link, O_RDWR | O_TRUNC);
+        if (again >= 0) { out(name, "writing a descriptor again"); write(again, "PWN", 3); }
+    }
+}
+
+int main(int count, char **words) {
+    static const char *doors[] = { "/proc/self/fd", "/dev/fd", "/proc/self/net/stat", "/proc/net/stat",
+        "/proc/self/net/dev_snmp6", "/proc/self/cwd", "/proc/self/root", "/proc/self/fdinfo", "/proc/sys",
+        "/proc/sys/kernel", "/proc/self/task", "/proc/self/ns", "/proc/self/map_files", "/proc/self/net" };
+    int top = open("/", O_PATH | O_DIRECTORY);
+    climb(top, "/", words[1]);
+    for (int i = 0; i < sizeof doors / sizeof *doors; i++) {
+        int door = open(doors[i], O_RDONLY | O_DIRECTORY);
+        if (door >= 0) climb(door, doors[i], words[1]);
+    }
+    char number[64];
+    snprintf(number, sizeof number, "/proc/%d/fd", getpid());
+    int own = open(number, O_RDONLY | O_DIRECTORY);
+    if (own >= 0) climb(own, number, words[1]);
+    mkdir("/xx", 0755);
+    if (chroot("/xx") == 0) out("/", "chroot");
+    fchdir(top);
+    for (int i = 0; i < 64; i++) chdir("..");
+    climb(AT_FDCWD, "the working directory", words[1]);
+    return bad;
+}
+"#;
+
+#[test]
+fn no_directory_leads_out_of_a_root_without_mounts() {
+    with_probe(
+        CLIMBER,
+        "FROM busybox\nCOPY probe /\nRUN /probe @\nRUN ! grep -q '^Cap[EB][fn][fd]:.*[4567cdef]....$' /proc/self/status\n",
+        |place, project, outcome| {
+            let kept = fs::read_to_string(project.path("outside/file")).unwrap();
+            assert_eq!(kept, "not for you", "{place:?}\n{outcome}");
+            succeeds(place, project, outcome);
+        },
+    );
+}
+
+/// Opens what it has open again, as root and as somebody else.
+const REOPENER: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int again(int file, int flags) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    return open(link, flags);
+}
+static int bad;
+static void must(int holds, const char *what) {
+    if (!holds) { printf("not so: %s (%s)\n", what, strerror(errno)); bad = 1; }
+}
+
+int main(void) {
+    int ends[2], file = open("/secret", O_CREAT | O_RDWR, 0640);
+    write(file, "x", 1);
+    pipe(ends);
+    must(again(file, O_RDWR) >= 0, "a file of the root");
+    must(again(ends[0], O_RDONLY) >= 0, "a pipe");
+    must(again(memfd_create("m", 0), O_RDWR) >= 0, "a file in memory");
+    must(again(0, O_RDONLY) >= 0, "/dev/null");
+    must(open("/dev/stdin", O_RDONLY) >= 0, "/dev/stdin");
+    must(open("/proc/self/cwd", O_RDONLY | O_DIRECTORY) >= 0, "the working directory");
+    must(open("/proc/self/exe", O_RDONLY) >= 0, "the program");
+    must(again(file, O_RDONLY | O_NOFOLLOW) < 0 && errno == ELOOP, "a link is not followed");
+    unlink("/gone");
+    int gone = open("/gone", O_CREAT | O_RDWR, 0600);
+    unlink("/gone");
+    must(again(gone, O_RDWR) >= 0, "a file that was removed");
+    setgroups(0, 0);
+    setresgid(1000, 1000, 1000);
+    setresuid(1000, 1000, 1000);
+    prctl(PR_SET_DUMPABLE, 1);
+    file = open("/secret", O_PATH);
+    must(again(file, O_RDONLY) < 0, "somebody else reads a file of root and its group");
+    must(again(file, O_RDWR) < 0, "somebody else writes it");
+    prctl(PR_SET_DUMPABLE, 0);
+    must(again(file, O_RDONLY) < 0, "who cannot be looked into reads a file of root");
+    return bad;
+}
+"#;
+
+#[test]
+fn a_descriptor_is_opened_again_with_the_rights_of_its_owner() {
+    with_probe(
+        REOPENER,
+        "FROM busybox\nCOPY probe /\nRUN /probe\nRUN ls -l /proc/self/fd /dev/fd/ && test $(ls /proc/self/fd | wc -l) -ge 3\n",
+        succeeds,
+    );
+}
