@@ -37,6 +37,7 @@ mod mounting;
 mod mounts;
 mod network;
 mod notes;
+mod orphans;
 mod outer;
 mod parent;
 mod places;
