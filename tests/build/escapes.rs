@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use super::common::{Container, Outcome, Project, User, skip};
-use super::ladder::Place;
+use super::ladder::{Place, signal, supervisors_of};
 
 /// The places without namespaces.
 fn places() -> Vec<Place> {
@@ -191,4 +193,144 @@ fn a_descriptor_is_opened_again_with_the_rights_of_its_owner() {
         "FROM busybox\nCOPY probe /\nRUN /probe\nRUN ls -l /proc/self/fd /dev/fd/ && test $(ls /proc/self/fd | wc -l) -ge 3\n",
         succeeds,
     );
+}
+
+/// Does things to itself, a child, and the process that looks after it.
+const MEDDLER: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int bad;
+static void must(int holds, const char *what, int process) {
+    if (!holds) { printf("not so: %s %d (%s)\n", what, process, strerror(errno)); bad = 1; }
+}
+
+static void meddle(int process, int may) {
+    struct rlimit limit = { 64, 64 };
+    struct sched_param param = { 0 };
+    char attributes[48] = { 48 };
+    cpu_set_t set;
+    sched_getaffinity(0, sizeof set, &set);
+    must((syscall(SYS_prlimit64, process, RLIMIT_NOFILE, &limit, 0) == 0) == may, "prlimit", process);
+    must((sched_setaffinity(process, sizeof set, &set) == 0) == may, "sched_setaffinity", process);
+    must((syscall(SYS_sched_setscheduler, process, SCHED_OTHER, &param) == 0) == may, "sched_setscheduler", process);
+    must((syscall(SYS_sched_setparam, process, &param) == 0) == may, "sched_setparam", process);
+    must((syscall(SYS_sched_setattr, process, attributes, 0) == 0) == may, "sched_setattr", process);
+    must((setpriority(PRIO_PROCESS, process, 5) == 0) == may, "setpriority", process);
+    must((syscall(SYS_ioprio_set, 1, process, 2 << 13 | 5) == 0) == may, "ioprio_set", process);
+    must((kill(process, 0) == 0) == may, "kill", process);
+    must((syscall(SYS_tgkill, process, process, 0) == 0) == may, "tgkill", process);
+    int descriptor = syscall(SYS_pidfd_open, process, 0);
+    if (descriptor >= 0) must((syscall(SYS_pidfd_send_signal, descriptor, 0, 0, 0) == 0) == may, "pidfd", process);
+}
+
+int main(void) {
+    int child = fork();
+    if (child == 0) { pause(); return 0; }
+    meddle(child, 1);
+    kill(child, SIGKILL);
+    waitpid(child, 0, 0);
+    must(syscall(SYS_prlimit64, child, RLIMIT_NOFILE, 0, 0) < 0 && errno == ESRCH, "who is gone", child);
+    meddle(getpid(), 1);
+    meddle(getppid(), 0);
+    meddle(1, 0);
+    must(setpriority(PRIO_USER, 0, 5) < 0, "setpriority of a user", 0);
+    must(syscall(SYS_ioprio_set, 3, 0, 2 << 13 | 5) < 0, "ioprio_set of a user", 0);
+    must(setpriority(PRIO_PGRP, 0, 6) == 0, "setpriority of the group", 0);
+    must(kill(0, 0) == 0, "kill of the group", 0);
+    return bad;
+}
+"#;
+
+#[test]
+fn a_command_does_nothing_to_processes_outside_without_namespaces() {
+    with_probe(
+        MEDDLER,
+        "FROM busybox\nCOPY probe /\nRUN [\"/probe\"]\nRUN ulimit -n 50 && true\n",
+        succeeds,
+    );
+}
+
+#[test]
+fn a_secret_that_is_linked_or_moved_is_not_in_the_layer() {
+    const HUSH: &str = "hush-4f7a11b2c9";
+    for place in places() {
+        let Some(project) = Project::with_busybox() else {
+            return;
+        };
+        let project = project.dockerfile(
+            "
+            FROM busybox
+            RUN --mount=type=secret,id=s ln /run/secrets/s /hard
+            RUN mkdir -p /a/b && echo own > /a/b/own
+            RUN --mount=type=secret,id=s,target=/a/b/s grep -q hush /a/b/s && mv /a/b /z
+            RUN --mount=type=secret,id=s,target=/e mv /e /moved
+            RUN --mount=type=cache,target=/c --mount=type=secret,id=s ln /run/secrets/s /c/hard
+            RUN test ! -s /hard && test ! -s /z/s && test ! -s /moved && grep own /z/own
+            RUN --mount=type=cache,target=/c test -e /c/hard && test ! -s /c/hard
+            ",
+        );
+        let out = project.path("out");
+        fs::write(project.path("secret"), HUSH).unwrap();
+        let secret = format!("id=s,src={}", project.path("secret").display());
+        let spec = format!("type=local,dest={}", out.display());
+        let build = place.build(&project).words(["--secret", &secret]);
+        let outcome = build.output_to(&spec).run();
+        assert_eq!(outcome.code, 0, "{place:?}\n{outcome}");
+        outcome.does_not_say(HUSH);
+        for kept in [project.store(), out] {
+            for entry in walkdir::WalkDir::new(kept).into_iter().flatten() {
+                if entry.file_type().is_file() {
+                    let bytes = fs::read(entry.path()).unwrap();
+                    let leaked = bytes
+                        .windows(HUSH.len())
+                        .any(|part| part == HUSH.as_bytes());
+                    assert!(!leaked, "{place:?}: {}", entry.path().display());
+                }
+            }
+        }
+        project.is_sound();
+    }
+}
+
+#[test]
+fn a_secret_of_a_killed_build_goes_with_the_next() {
+    const HUSH: &str = "hush-90ab77c1de";
+    let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
+        return;
+    };
+    let project = project.dockerfile("FROM busybox\nRUN echo x > /x\n");
+    let cached = || project.build().flag("--isolation=chroot").success();
+    cached();
+    fs::write(project.path("secret"), HUSH).unwrap();
+    project.put(
+        "Killed",
+        "FROM busybox\nRUN --mount=type=secret,id=s echo st''arted; exec sleep 98766\n",
+    );
+    let secret = format!("id=s,src={}", project.path("secret").display());
+    let file = project.context().join("Killed").display().to_string();
+    let words = ["--secret", &secret, "-f", &file, "--isolation=chroot"];
+    let build = project.build().words(words).start().wait_for(" started");
+    let supervisors = supervisors_of(build.id());
+    assert_eq!(supervisors.len(), 1, "one step runs");
+    signal(supervisors[0], Signal::SIGSTOP);
+    build.signal(Signal::SIGKILL).finish();
+    signal(supervisors[0], Signal::SIGKILL);
+    let is_left = || {
+        let entries = walkdir::WalkDir::new(project.store()).into_iter().flatten();
+        let mut files = entries.filter(|entry| entry.file_type().is_file());
+        files.any(|entry| fs::read(entry.path()).is_ok_and(|bytes| bytes == HUSH.as_bytes()))
+    };
+    assert!(is_left(), "there is something to remove");
+    cached().all_cached();
+    assert!(!is_left());
+    project.is_sound();
 }

@@ -195,20 +195,26 @@ fn confine(
         .map_err(|errno| SandboxError::Capabilities {
             source: errno.into(),
         })?;
-    if let Err(error) = sys::landlock::confine_below(root) {
-        let why = Errno::from(error).to_string();
-        message::send(control, &Report::Notice(Notice::NoFence { why }))?;
-        sys::seccomp::install(&seccomp::unintrusive_filter()).map_err(filter_error)?;
-    }
+    let signals_are_confined = match sys::landlock::confine_below(root) {
+        Ok(signals_are_confined) => signals_are_confined,
+        Err(error) => {
+            let why = Errno::from(error).to_string();
+            message::send(control, &Report::Notice(Notice::NoFence { why }))?;
+            sys::seccomp::install(&seccomp::unintrusive_filter()).map_err(filter_error)?;
+            false
+        }
+    };
     if spec.network == SandboxNetwork::None {
         sys::seccomp::install(&seccomp::offline_filter()).map_err(filter_error)?;
     }
     command::filter(spec)?;
-    match supervise::install_with_listener(&seccomp::asking_filter()) {
+    match supervise::install_with_listener(&seccomp::asking_filter(!signals_are_confined)) {
         Ok(listener) => listener::send(listener_to, &listener),
         Err(error) => {
             let why = Errno::from(error).to_string();
-            message::send(control, &Report::Notice(Notice::NoProc { why }))
+            message::send(control, &Report::Notice(Notice::NoProc { why }))?;
+            let alone = seccomp::solitary_filter(!signals_are_confined);
+            sys::seccomp::install(&alone).map_err(filter_error)
         }
     }
 }

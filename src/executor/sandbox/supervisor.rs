@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::asker::{Asker, Rights};
 use super::procfs::{self, Wanted, Who};
-use super::seccomp::Asked;
+use super::seccomp::{self, Asked, Target};
 use super::{memory, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
@@ -47,6 +47,8 @@ enum Question {
     HostName {
         buffer: u64,
     },
+    /// To do something to another process.
+    Reach(Target),
 }
 
 /// What is answered.
@@ -98,6 +100,9 @@ impl Supervisor<'_> {
                 let written = asker.as_itself(|| memory::write(call, *buffer, &names));
                 written.map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
             }
+            Question::Reach(target) => asker
+                .as_itself(|| may_reach(call, *target))
+                .map_or_else(Reply::from, |()| GO_ON),
             Question::Open { path, flags } => match procfs::wanted(path) {
                 Some(wanted) => self.open(call, asker, &wanted, *flags),
                 None => GO_ON,
@@ -282,6 +287,9 @@ fn question(call: &Call) -> Option<Question> {
     if number == asked.uname {
         return Some(Question::HostName { buffer: first });
     }
+    if let Some(target) = seccomp::target(number) {
+        return Some(Question::Reach(target));
+    }
     let (address, buffer, size) = if number == asked.open || number == asked.readlink {
         (first, second, third)
     } else {
@@ -373,6 +381,34 @@ fn is_ours(process: u32) -> bool {
         }
     }
     false
+}
+
+/// Whether a caller may do something to the process that it names: only to those of the command. The
+/// arguments are numbers, which nobody changes after they were looked at.
+fn may_reach(call: &Call, target: Target) -> Result<(), Errno> {
+    let number = match target {
+        // The kernel takes it from the lower half.
+        Target::Number(argument) => low(call.args[argument]).cast_signed(),
+        Target::Descriptor => {
+            let path = format!("/proc/{}/fdinfo/{}", call.thread, low(call.args[0]));
+            let text = std::fs::read_to_string(path).map_err(|_| Errno::PERM)?;
+            let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+            line.and_then(|line| line.trim().parse().ok())
+                .ok_or(Errno::BADF)?
+        }
+    };
+    // A group has the number of the process that made it. -1 is everybody.
+    match number.unsigned_abs() {
+        1 => Err(Errno::PERM),
+        process if is_ours(process) => Ok(()),
+        process if parent(process).is_none() => Err(Errno::SRCH),
+        _ => Err(Errno::PERM),
+    }
+}
+
+/// The half of an argument that the kernel takes where it wants 32 bits.
+fn low(argument: u64) -> u32 {
+    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
 }
 
 /// All processes that stem from this one. Orphans among them are its children: it is their reaper.

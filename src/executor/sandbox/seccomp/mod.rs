@@ -39,6 +39,19 @@ enum Verdict {
     Ask,
     /// The supervisor is asked if this argument is the mode of a device node.
     AskDevice(u32),
+    /// It runs if the first argument, a process, is 0: the caller itself.
+    Itself(Others),
+    /// The same for the second argument if the first is not this kind: all processes of a user.
+    ItselfUnless(u32, Others),
+}
+
+/// What happens to a call about another process than the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    /// The supervisor is asked.
+    Ask,
+    /// It is not permitted.
+    Refuse,
 }
 
 /// The operation is not permitted.
@@ -295,8 +308,80 @@ const INTRUSIVE: [&[u32]; 2] = [&[101, 310, 311], &[26, 347, 348]];
 #[cfg(target_arch = "aarch64")]
 const INTRUSIVE: [&[u32]; 2] = [&[117, 270, 271], &[26, 376, 377]];
 
-/// Compiles the filter that asks a supervisor; everything else runs.
-pub(super) fn asking_filter() -> Vec<Instruction> {
+/// Calls that change the process of their first argument: prlimit64, sched_setaffinity, sched_setattr,
+/// sched_setparam, sched_setscheduler; in the order of [`ABIS`].
+#[cfg(target_arch = "x86_64")]
+const CHANGING: [[u32; 5]; 2] = [[302, 203, 314, 142, 144], [340, 241, 351, 154, 156]];
+/// Calls that change the process of their first argument: prlimit64, sched_setaffinity, sched_setattr,
+/// sched_setparam, sched_setscheduler; in the order of [`ABIS`].
+#[cfg(target_arch = "aarch64")]
+const CHANGING: [[u32; 5]; 2] = [[261, 122, 274, 118, 119], [369, 241, 380, 154, 156]];
+
+/// Calls whose first argument says what the second is, and the kind that means all processes of a user:
+/// setpriority, ioprio_set.
+#[cfg(target_arch = "x86_64")]
+const RANKING: [[(u32, u32); 2]; 2] = [[(141, 2), (251, 3)], [(97, 2), (289, 3)]];
+/// Calls whose first argument says what the second is, and the kind that means all processes of a user:
+/// setpriority, ioprio_set.
+#[cfg(target_arch = "aarch64")]
+const RANKING: [[(u32, u32); 2]; 2] = [[(140, 2), (30, 3)], [(97, 2), (314, 3)]];
+
+/// Calls that signal a process by its number: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo.
+#[cfg(target_arch = "x86_64")]
+const SIGNALLING: [[u32; 5]; 2] = [[62, 200, 234, 129, 297], [37, 238, 270, 178, 335]];
+/// Calls that signal a process by its number: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo.
+#[cfg(target_arch = "aarch64")]
+const SIGNALLING: [[u32; 5]; 2] = [[129, 130, 131, 138, 240], [37, 238, 268, 178, 363]];
+/// pidfd_send_signal, everywhere.
+const SIGNAL_BY_DESCRIPTOR: u32 = 424;
+
+/// How a call of the native ABI names the process that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// By this argument: a thread, a process, or, below 0, a group.
+    Number(usize),
+    /// By a descriptor, the first argument.
+    Descriptor,
+}
+
+/// How a call names another process that it would do something to.
+pub(super) fn target(number: u32) -> Option<Target> {
+    let is_ranking = RANKING[0].iter().any(|(call, _)| *call == number);
+    match number {
+        SIGNAL_BY_DESCRIPTOR => Some(Target::Descriptor),
+        _ if is_ranking => Some(Target::Number(1)),
+        _ if CHANGING[0].contains(&number) || SIGNALLING[0].contains(&number) => {
+            Some(Target::Number(0))
+        }
+        _ => None,
+    }
+}
+
+/// The verdicts of calls about processes; signals are left to Landlock where that knows them.
+fn about_processes(
+    abi: usize,
+    others: Others,
+    has_signals: bool,
+) -> impl Iterator<Item = (u32, Verdict)> {
+    let changing = CHANGING[abi].into_iter();
+    let changing = changing.map(move |call| (call, Verdict::Itself(others)));
+    let ranking = RANKING[abi].into_iter();
+    let ranking = ranking.map(move |(call, kind)| (call, Verdict::ItselfUnless(kind, others)));
+    let signalling = SIGNALLING[abi].into_iter();
+    let signalling = signalling.map(move |call| (call, Verdict::Itself(others)));
+    let by_descriptor = match others {
+        Others::Ask => Verdict::Ask,
+        Others::Refuse => Verdict::Errno(EPERM),
+    };
+    let signalling = signalling.chain([(SIGNAL_BY_DESCRIPTOR, by_descriptor)]);
+    changing
+        .chain(ranking)
+        .chain(signalling.filter(move |_| has_signals))
+}
+
+/// Compiles the filter that asks a supervisor; everything else runs. Calls that do something to another
+/// process are asked about too, those that signal one if `has_signals`.
+pub(super) fn asking_filter(has_signals: bool) -> Vec<Instruction> {
     let here = Asked::HERE;
     let asked = [
         here.open,
@@ -306,10 +391,23 @@ pub(super) fn asking_filter() -> Vec<Instruction> {
         here.readlinkat,
         here.uname,
     ];
-    let asked = asked.into_iter().filter(|number| *number != NONE);
-    let native = all_but(asked.map(|number| (number, Verdict::Ask)));
-    let compat = vec![(0, Verdict::Allow)];
+    let mut calls: BTreeMap<u32, Verdict> = about_processes(0, Others::Ask, has_signals).collect();
+    calls.extend(asked.map(|number| (number, Verdict::Ask)));
+    calls.remove(&NONE);
+    let native = all_but(calls.into_iter());
+    let compat: BTreeMap<u32, Verdict> = about_processes(1, Others::Refuse, has_signals).collect();
+    let compat = all_but(compat.into_iter());
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
+}
+
+/// Compiles the filter that lets nobody do anything to another process, where nobody can be asked.
+pub(super) fn solitary_filter(has_signals: bool) -> Vec<Instruction> {
+    let refused = |abi| {
+        let calls: BTreeMap<u32, Verdict> =
+            about_processes(abi, Others::Refuse, has_signals).collect();
+        all_but(calls.into_iter())
+    };
+    bpf::switch(&[(ABIS[0].audit, refused(0)), (ABIS[1].audit, refused(1))])
 }
 
 /// `socket` and `io_uring_setup`, which makes sockets, too; then the same for the 32-bit ABI, with its
