@@ -334,3 +334,65 @@ fn a_secret_of_a_killed_build_goes_with_the_next() {
     assert!(!is_left());
     project.is_sound();
 }
+
+/// Changes what it has open as a mere name, as root and as somebody else.
+const ALTERER: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static int bad;
+static void must(int holds, const char *what) {
+    if (!holds) { printf("not so: %s (%s)\n", what, strerror(errno)); bad = 1; }
+}
+
+int main(void) {
+    char link[64], number[64];
+    struct stat status;
+    struct timespec times[2] = { { 1, 2 }, { 3, 4 } };
+    mkdir("/directory", 0700);
+    close(open("/file", O_CREAT | O_RDWR, 0600));
+    int file = open("/file", O_PATH), directory = open("/directory", O_PATH);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", directory);
+    must(chmod(link, 0555) == 0, "chmod of a directory");
+    must(fstat(directory, &status) == 0 && (status.st_mode & 07777) == 0555, "its mode");
+    snprintf(link, sizeof link, "/dev/fd/%d", file);
+    snprintf(number, sizeof number, "/proc/%d/fd/%d", getpid(), file);
+    must(fchmodat(AT_FDCWD, number, 04711, 0) == 0, "fchmodat");
+    must(fstat(file, &status) == 0 && (status.st_mode & 07777) == 04711, "the mode");
+    must(utimensat(AT_FDCWD, link, times, 0) == 0, "utimensat");
+    must(truncate(link, 7) == 0, "truncate");
+    must(utimensat(AT_FDCWD, link, times, 0) == 0, "utimensat");
+    must(chown(link, 12, -1) == 0 && fchownat(AT_FDCWD, number, -1, 34, 0) == 0, "chown");
+    fstat(file, &status);
+    must(status.st_uid == 12 && status.st_gid == 34, "the owner");
+    must(status.st_mtim.tv_sec == 3 && status.st_mtim.tv_nsec == 4, "the time");
+    must(status.st_size == 7 && (status.st_mode & 07777) == 0711, "size and mode");
+    must(chmod("/proc/self/fd/99", 0700) < 0 && errno == ENOENT, "nothing is open there");
+    must(fchmodat(AT_FDCWD, "/file", 0600, 0) == 0, "an ordinary path");
+    setgroups(0, 0);
+    setresgid(1000, 1000, 1000);
+    setresuid(1000, 1000, 1000);
+    prctl(PR_SET_DUMPABLE, 1);
+    must(chmod(link, 0777) < 0 && errno == EPERM, "chmod of somebody else's file");
+    must(chown(link, 1000, 1000) < 0 && errno == EPERM, "chown of somebody else's file");
+    must(truncate(link, 0) < 0 && errno == EACCES, "truncate of somebody else's file");
+    return bad;
+}
+"#;
+
+#[test]
+fn what_is_open_is_changed_by_the_links_of_proc() {
+    with_probe(
+        ALTERER,
+        "FROM busybox\nCOPY probe /\nRUN /probe\n",
+        succeeds,
+    );
+}

@@ -17,6 +17,7 @@
 mod asker;
 mod cancel;
 mod cgroup;
+mod changing;
 mod child;
 mod chroot;
 mod command;

@@ -12,8 +12,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::asker::{Asker, Rights};
+use super::changing::{self, Change};
 use super::procfs::{self, Wanted, Who};
-use super::seccomp::{self, Asked, Target};
+use super::seccomp::{self, Altering, Asked, Target};
 use super::{memory, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
@@ -46,6 +47,10 @@ enum Question {
     },
     HostName {
         buffer: u64,
+    },
+    Change {
+        path: Vec<u8>,
+        change: Change,
     },
     /// To do something to another process.
     Reach(Target),
@@ -103,6 +108,14 @@ impl Supervisor<'_> {
             Question::Reach(target) => asker
                 .as_itself(|| may_reach(call, *target))
                 .map_or_else(Reply::from, |()| GO_ON),
+            Question::Change { path, change } => match procfs::wanted(path) {
+                Some(Wanted::Link { who, path }) => {
+                    let found = self.find_link(call, asker, (who, &path));
+                    let changed = found.and_then(|(found, rights)| change.make(&found, &rights));
+                    changed.map_or_else(Reply::from, |()| Reply::Plain(Answer::Value(0)))
+                }
+                _ => GO_ON,
+            },
             Question::Open { path, flags } => match procfs::wanted(path) {
                 Some(wanted) => self.open(call, asker, &wanted, *flags),
                 None => GO_ON,
@@ -165,12 +178,23 @@ impl Supervisor<'_> {
         (who, path): (Who, &str),
         flags: OFlags,
     ) -> Result<OwnedFd, Errno> {
+        let (found, rights) = self.find_link(call, asker, (who, path))?;
+        reopen::open(&found, flags, &rights)
+    }
+
+    /// What a process has open, and what the caller may do with it.
+    fn find_link(
+        &self,
+        call: &Call,
+        asker: Asker,
+        (who, path): (Who, &str),
+    ) -> Result<(OwnedFd, Rights), Errno> {
         let rights = Rights::of(call.thread)?;
         let found = asker.as_itself(|| {
             let directory = reachable(call, who, &rights)?;
             reopen::find(self.root, &format!("{directory}/{path}"))
         })?;
-        reopen::open(&found, flags, &rights)
+        Ok((found, rights))
     }
 
     /// Opens a directory below the root that lists the descriptors of a process, as links. The kernel's
@@ -289,6 +313,13 @@ fn question(call: &Call) -> Option<Question> {
     }
     if let Some(target) = seccomp::target(number) {
         return Some(Question::Reach(target));
+    }
+    if let Some((address, change)) = changing::asked(call) {
+        let path = memory::read_path_if(call, address, may_be_ours)?;
+        return Some(Question::Change { path, change });
+    }
+    if Altering::HERE.all().contains(&number) {
+        return None;
     }
     let (address, buffer, size) = if number == asked.open || number == asked.readlink {
         (first, second, third)

@@ -200,6 +200,55 @@ impl Asked {
     };
 }
 
+/// The numbers of calls that change a file by its path, in the native ABI; [`NONE`] if it lacks them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Altering {
+    pub(super) chmod: u32,
+    pub(super) fchmodat: u32,
+    pub(super) fchmodat2: u32,
+    pub(super) chown: u32,
+    pub(super) fchownat: u32,
+    pub(super) utimensat: u32,
+    pub(super) truncate: u32,
+}
+
+impl Altering {
+    /// The numbers of this processor.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const HERE: Self = Self {
+        chmod: 90,
+        fchmodat: 268,
+        fchmodat2: 452,
+        chown: 92,
+        fchownat: 260,
+        utimensat: 280,
+        truncate: 76,
+    };
+    /// The numbers of this processor.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) const HERE: Self = Self {
+        chmod: NONE,
+        fchmodat: 53,
+        fchmodat2: 452,
+        chown: NONE,
+        fchownat: 54,
+        utimensat: 88,
+        truncate: 45,
+    };
+
+    pub(super) fn all(self) -> [u32; 7] {
+        [
+            self.chmod,
+            self.fchmodat,
+            self.fchmodat2,
+            self.chown,
+            self.fchownat,
+            self.utimensat,
+            self.truncate,
+        ]
+    }
+}
+
 /// The numbers of calls that change or tell owners, in the native ABI; [`NONE`] if it lacks them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owning {
@@ -393,6 +442,7 @@ pub(super) fn asking_filter(has_signals: bool) -> Vec<Instruction> {
     ];
     let mut calls: BTreeMap<u32, Verdict> = about_processes(0, Others::Ask, has_signals).collect();
     calls.extend(asked.map(|number| (number, Verdict::Ask)));
+    calls.extend(Altering::HERE.all().map(|number| (number, Verdict::Ask)));
     calls.remove(&NONE);
     let native = all_but(calls.into_iter());
     let compat: BTreeMap<u32, Verdict> = about_processes(1, Others::Refuse, has_signals).collect();
