@@ -132,7 +132,7 @@ pub fn build(
             })?;
         let result = output::finish(&street, &outside, &executor, &chains)?;
         share::share(&street, &outside, &executor)?;
-        if executor.has_work() {
+        if executor.has_work() || street.store.has_victims() {
             street.store.clean()?;
         }
         Ok(result)

@@ -374,6 +374,54 @@ fn a_killed_builder_leaves_no_process_without_namespaces() {
 }
 
 #[test]
+fn a_killed_supervisor_leaves_no_process_without_namespaces() {
+    let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
+        return;
+    };
+    let project = project.dockerfile(
+        "
+        FROM busybox
+        RUN (setsid sleep 98764 &) ; echo st''arted ; sleep 98764 ; true
+        ",
+    );
+    let build = project.build().flag("--isolation=chroot").start();
+    let build = build.wait_for(" started");
+    let supervisors = supervisors_of(build.id());
+    assert_eq!(supervisors.len(), 1, "one step runs");
+    let killed = Instant::now();
+    signal(supervisors[0], Signal::SIGKILL);
+    let outcome = build.finish();
+    assert!(killed.elapsed() < Duration::from_secs(5), "{outcome}");
+    assert_eq!(outcome.code, 3, "{outcome}");
+    assert_eq!(processes_of("sleep 98764"), 0);
+}
+
+pub(crate) fn signal(process: i32, signal: Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), signal).unwrap();
+}
+
+/// The children of a builder that have children.
+pub(crate) fn supervisors_of(builder: u32) -> Vec<i32> {
+    let mut children = children_of(builder);
+    children.retain(|child| !children_of(child.unsigned_abs()).is_empty());
+    children
+}
+
+/// The processes that a process started, by any of its threads.
+fn children_of(process: u32) -> Vec<i32> {
+    let mut children = Vec::new();
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    for thread in threads.into_iter().flatten().flatten() {
+        let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children.extend(
+            text.split_whitespace()
+                .map(|child| child.parse::<i32>().unwrap()),
+        );
+    }
+    children
+}
+
+#[test]
 fn a_command_reaches_nothing_outside_of_its_directory() {
     let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
         return;

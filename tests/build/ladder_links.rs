@@ -150,14 +150,3 @@ fn files_of_several_names_of_an_archive_are_the_same_on_every_rung() {
         ",
     );
 }
-
-#[test]
-fn names_below_another_root_are_the_same_on_every_rung() {
-    same_everywhere(
-        "
-        FROM busybox
-        RUN mkdir -p /r/bin /r/d && cp /bin/busybox /r/bin/sh && echo x > /r/d/a && ln /r/d/a /r/d/b
-        RUN chroot /r /bin/sh -c 'echo y >> /d/a; cd /d; echo z >> b'
-        ",
-    );
-}

@@ -21,6 +21,7 @@ mod cache;
 mod caches;
 mod copy;
 mod entitlements;
+mod escapes;
 mod examples;
 mod hostile;
 mod image;

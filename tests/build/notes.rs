@@ -157,7 +157,11 @@ fn places() -> Vec<Place> {
 
 /// Builds a Dockerfile on all rungs, where these lines are in the listing of what it made.
 fn everywhere(dockerfile: &str, lines: &[&str]) {
-    for place in places() {
+    at(places(), dockerfile, lines);
+}
+
+fn at(places: Vec<Place>, dockerfile: &str, lines: &[&str]) {
+    for place in places {
         let Some(listed) = made_at(&place, dockerfile) else {
             return;
         };
@@ -289,7 +293,11 @@ fn directories_hand_their_group_on() {
 
 #[test]
 fn a_device_is_made_in_the_root_of_who_makes_it() {
-    everywhere(
+    let mut places = places();
+    // There nobody may change the root: it would be a way out.
+    places.retain(|place| !matches!(place, Place::Chroot));
+    at(
+        places,
         r"
         FROM busybox
         RUN mkdir -p /r/bin /r/dev /r/in && cp /bin/busybox /r/bin/ && ln -s /dev /r/to

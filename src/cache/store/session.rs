@@ -268,6 +268,16 @@ impl Sessions {
     }
 }
 
+/// Whether a session is there whose process is gone.
+pub(crate) fn has_dead(paths: &Paths) -> bool {
+    let dir = paths.area("sessions");
+    let is_dead = |name: &String| {
+        file::open(&dir.join(name))
+            .is_ok_and(|file| lock::flock(&file, Share::Exclusive).unwrap_or(false))
+    };
+    file::names(&dir).iter().any(is_dead)
+}
+
 /// Removes the file of a dead session: one whose lock can be taken.
 fn remove_if_dead(path: &Path) -> bool {
     let Ok(file) = file::open(path) else {

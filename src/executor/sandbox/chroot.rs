@@ -73,12 +73,11 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     for forward in places.take_forwards() {
         forward.start();
     }
-    let supervisor = listener::receive(&ours).map(|(listener, fenced)| Supervisor {
+    let supervisor = listener::receive(&ours).map(|listener| Supervisor {
         listener,
         root: &root,
         proc,
         host_name: &spec.hostname,
-        fenced,
         detacher,
     });
     let ended = attend(process, control, supervisor.as_ref());
@@ -198,16 +197,18 @@ fn confine(
         source: error.into(),
     };
     supervise::no_new_privileges().map_err(filter_error)?;
-    let fenced = match sys::landlock::confine_below(root) {
-        Ok(_) => true,
+    // Who may change its root walks out of this one, and Landlock covers neither that nor what can
+    // be done to files without opening them.
+    rustix::thread::remove_capability_from_bounding_set(CapabilitySet::SYS_CHROOT)
+        .and_then(|()| drop_chroot())
+        .map_err(|errno| SandboxError::Capabilities {
+            source: errno.into(),
+        })?;
+    let signals_are_confined = match sys::landlock::confine_below(root) {
+        Ok(signals_are_confined) => signals_are_confined,
         Err(error) => {
             let why = Errno::from(error).to_string();
             message::send(control, &Report::Notice(Notice::NoFence { why }))?;
-            rustix::thread::remove_capability_from_bounding_set(CapabilitySet::SYS_CHROOT)
-                .and_then(|()| drop_chroot())
-                .map_err(|errno| SandboxError::Capabilities {
-                    source: errno.into(),
-                })?;
             sys::seccomp::install(&seccomp::unintrusive_filter()).map_err(filter_error)?;
             false
         }
@@ -216,11 +217,14 @@ fn confine(
         sys::seccomp::install(&seccomp::offline_filter()).map_err(filter_error)?;
     }
     command::filter(spec)?;
-    match supervise::install_with_listener(&seccomp::asking_filter(changes)) {
-        Ok(listener) => listener::send(listener_to, &listener, fenced),
+    let asking = seccomp::asking_filter(changes, !signals_are_confined);
+    match supervise::install_with_listener(&asking) {
+        Ok(listener) => listener::send(listener_to, &listener),
         Err(error) => {
             let why = Errno::from(error).to_string();
-            message::send(control, &Report::Notice(Notice::NoProc { why }))
+            message::send(control, &Report::Notice(Notice::NoProc { why }))?;
+            let alone = seccomp::solitary_filter(!signals_are_confined);
+            sys::seccomp::install(&alone).map_err(filter_error)
         }
     }
 }

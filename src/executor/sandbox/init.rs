@@ -111,10 +111,9 @@ fn begin(init: &mut Init<'_>) -> Result<Begun, SandboxError> {
         Fork::Parent(command) => {
             drop(theirs);
             let asks = noting != Noting::Nothing;
-            let listener = asks.then(|| listener::receive(&ours)).flatten();
             Ok(Begun {
                 command,
-                listener: listener.map(|(listener, _)| listener),
+                listener: asks.then(|| listener::receive(&ours)).flatten(),
                 view,
             })
         }
@@ -148,7 +147,7 @@ fn confine(
         }
     };
     match sys::supervise::install_with_listener(&asking) {
-        Ok(listener) => listener::send(listener_to, &listener, true),
+        Ok(listener) => listener::send(listener_to, &listener),
         // Where the builder itself is supervised, nobody can answer: devices are refused, and so are
         // changes of attributes, lest a command notes devices itself.
         Err(_) if noting == Noting::Devices => {

@@ -10,16 +10,12 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use super::error::SandboxError;
 use crate::sys::{self, supervise};
 
-/// Sends a listener, and one word about how things are.
-pub(super) fn send(
-    socket: &UnixStream,
-    listener: &OwnedFd,
-    word: bool,
-) -> Result<(), SandboxError> {
+/// Sends a listener.
+pub(super) fn send(socket: &UnixStream, listener: &OwnedFd) -> Result<(), SandboxError> {
     let fds = [listener.as_raw_fd()];
     let sent = sendmsg::<()>(
         socket.as_raw_fd(),
-        &[IoSlice::new(&[u8::from(word)])],
+        &[IoSlice::new(&[0])],
         &[ControlMessage::ScmRights(&fds)],
         MsgFlags::empty(),
         None,
@@ -30,7 +26,7 @@ pub(super) fn send(
 }
 
 /// Receives what was sent; `None` if the other side has nothing to send, or died.
-pub(super) fn receive(socket: &UnixStream) -> Option<(OwnedFd, bool)> {
+pub(super) fn receive(socket: &UnixStream) -> Option<OwnedFd> {
     let mut word = [0];
     let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let mut parts = [IoSliceMut::new(&mut word)];
@@ -47,5 +43,5 @@ pub(super) fn receive(socket: &UnixStream) -> Option<(OwnedFd, bool)> {
     })?;
     let listener = sys::process::adopt(rights).ok()?;
     supervise::wake_up_quickly(&listener);
-    Some((listener, word == [1]))
+    Some(listener)
 }

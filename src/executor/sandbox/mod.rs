@@ -14,8 +14,10 @@
 //!
 //! See `docs/design/sandbox.md` for what a command may and may not do, and why.
 
+mod asker;
 mod cancel;
 mod cgroup;
+mod changing;
 mod child;
 mod chroot;
 mod command;
@@ -37,11 +39,13 @@ mod mounting;
 mod mounts;
 mod network;
 mod notes;
+mod orphans;
 mod outer;
 mod parent;
 mod places;
 mod procfs;
 mod protect;
+mod reopen;
 mod rootfs;
 pub mod rung;
 mod running;

@@ -19,6 +19,7 @@ use super::janitor::Janitor;
 use super::message::{self, Job};
 use super::mounting::{self, Tree};
 use super::network::{Link, Network};
+use super::orphans;
 use super::running::{Running, Started};
 use super::spec::{Exit, Notice, Outcome, RootDriver, SandboxNetwork, SandboxSpec, Stream};
 use crate::sys;
@@ -173,6 +174,10 @@ impl Sandbox {
     }
 
     fn start(&self, job: &Job) -> Result<Started, SandboxError> {
+        let is_loose = job.spec.driver == RootDriver::Directory;
+        if is_loose {
+            orphans::adopt();
+        }
         let (control, theirs) = UnixStream::pair().map_err(talk)?;
         let (stdout, stdout_writer) = std::io::pipe().map_err(talk)?;
         let (stderr, stderr_writer) = std::io::pipe().map_err(talk)?;
@@ -193,6 +198,7 @@ impl Sandbox {
             control,
             stdout,
             stderr,
+            is_loose,
         };
         // A sandbox that cannot even read its job says why, or dies; both are seen when waiting.
         match message::send(&started.control, job) {

@@ -48,7 +48,19 @@ pub(super) struct Places<'root> {
     forwards: Vec<Forward>,
     /// Files of several names among what was copied.
     shared: Vec<Inode>,
+    secrets: Vec<Secret>,
     prepared: u32,
+}
+
+/// A file that is emptied when it is let go, whatever names the command has given it meanwhile.
+#[derive(Debug)]
+struct Secret(std::fs::File);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        let emptied = self.0.set_len(0);
+        debug_assert!(emptied.is_ok(), "a file that is open can be emptied");
+    }
 }
 
 impl<'root> Places<'root> {
@@ -60,6 +72,7 @@ impl<'root> Places<'root> {
             exchanges: Vec::new(),
             forwards: Vec::new(),
             shared: Vec::new(),
+            secrets: Vec::new(),
             prepared: 0,
         }
     }
@@ -94,8 +107,18 @@ impl<'root> Places<'root> {
         content: &[u8],
         access: Access,
     ) -> Result<(), SandboxError> {
+        self.written(target, content, access).map(drop)
+    }
+
+    /// The same; gives the file.
+    fn written(
+        &mut self,
+        target: &str,
+        content: &[u8],
+        access: Access,
+    ) -> Result<std::fs::File, SandboxError> {
         let name = self.name();
-        let write = || -> Result<(), Errno> {
+        let write = || -> Result<std::fs::File, Errno> {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&self.work, &name, flags, Mode::from(0o600))?;
             let mut file = std::fs::File::from(file);
@@ -103,13 +126,15 @@ impl<'root> Places<'root> {
             written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
             let (uid, gid) = (Uid::from_raw(access.uid), Gid::from_raw(access.gid));
             rustix::fs::fchown(&file, Some(uid), Some(gid))?;
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(access.mode & 0o7777))
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(access.mode & 0o7777))?;
+            Ok(file)
         };
-        write().map_err(|errno| SandboxError::WriteFile {
+        let file = write().map_err(|errno| SandboxError::WriteFile {
             name: target.to_owned(),
             source: errno.into(),
         })?;
-        self.put(target, PointKind::File, None, name)
+        self.put(target, PointKind::File, None, name)?;
+        Ok(file)
     }
 
     /// Puts what the step's mounts show at their targets.
@@ -140,7 +165,8 @@ impl<'root> Places<'root> {
                         uid: *uid,
                         gid: *gid,
                     };
-                    self.file(target, data, access)?;
+                    let file = self.written(target, data, access)?;
+                    self.secrets.push(Secret(file));
                 }
             }
         }
@@ -160,6 +186,8 @@ impl<'root> Places<'root> {
     /// Undoes all exchanges, the last first, and removes what was made. No process may be left
     /// that works in the root.
     pub(super) fn clean_up(mut self) -> Result<(), SandboxError> {
+        // What the command has linked or moved is part of its layer, but empty.
+        self.secrets.clear();
         while let Some(exchange) = self.exchanges.pop() {
             undo(&exchange).map_err(|errno| exchange_error(&exchange.target, errno))?;
         }

@@ -4,7 +4,8 @@
 //! The directory holds empty files of the most usual names, so that they exist and can be listed;
 //! opening one is a call that the supervisor answers with the kernel's own file.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -241,10 +242,44 @@ pub(super) fn fill_process(proc: BorrowedFd<'_>, name: &str) -> Result<(), Errno
         empty_file(proc, (process.as_fd(), name))?;
     }
     rustix::fs::mkdirat(&process, "fd", Mode::from(0o555))?;
-    for number in ["fd/0", "fd/1", "fd/2"] {
-        empty_file(proc, (process.as_fd(), number))?;
+    // The command may put a link there at any time, which would lead this process out of the root.
+    let descriptors = rustix::fs::openat(&process, "fd", flags, Mode::empty())?;
+    for number in ["0", "1", "2"] {
+        empty_file(proc, (descriptors.as_fd(), number))?;
     }
     Ok(())
+}
+
+/// How many directories of processes may be there before those of dead ones are removed.
+const PROCESSES_MAX: usize = 64;
+
+/// Whether there are so many directories that it is time to remove some.
+pub(super) fn too_many(proc: BorrowedFd<'_>) -> bool {
+    crate::rooted::read_directory(proc).is_ok_and(|entries| entries.len() > PROCESSES_MAX)
+}
+
+/// Gives the directory of a process's descriptors, with these links in it and nothing else.
+pub(super) fn list_descriptors(
+    proc: BorrowedFd<'_>,
+    process: &str,
+    links: &[(CString, Vec<u8>)],
+) -> Result<OwnedFd, Errno> {
+    let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    match fill_process(proc, process) {
+        Ok(()) | Err(Errno::EXIST) => (),
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let process = rustix::fs::openat(proc, process, flags, Mode::empty())?;
+    let directory = rustix::fs::openat(&process, "fd", flags, Mode::empty())?;
+    for old in crate::rooted::read_directory(directory.as_fd()).map_err(failed)? {
+        crate::rooted::remove_all_at(directory.as_fd(), &old.name).map_err(failed)?;
+    }
+    for (name, target) in links {
+        rustix::fs::symlinkat(target.as_slice(), &directory, name.as_c_str())?;
+    }
+    // One that has not been read yet.
+    rustix::fs::openat(&process, "fd", flags, Mode::empty())
 }
 
 /// Gives the empty file one more name.

@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::cancel::Cancel;
 use super::error::{Errno, SandboxError};
 use super::message::{self, Report};
+use super::orphans;
 use super::spec::{Exit, Notice, Stream};
 use crate::clock::Stopwatch;
 
@@ -29,6 +30,8 @@ pub(super) struct Started {
     pub(super) control: UnixStream,
     pub(super) stdout: PipeReader,
     pub(super) stderr: PipeReader,
+    /// Whether processes outlive it: nothing of the kernel's holds them together.
+    pub(super) is_loose: bool,
 }
 
 /// Why a sandbox is being stopped.
@@ -52,6 +55,7 @@ struct Stop {
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
+    is_loose: bool,
     watch: Stopwatch,
     timeout: Option<Duration>,
     /// Each is `None` once it is closed on the other side; when all are, no process is left.
@@ -77,6 +81,7 @@ impl Running {
     pub(super) fn new(started: Started, timeout: Option<Duration>) -> Self {
         Self {
             child: started.child,
+            is_loose: started.is_loose,
             watch: Stopwatch::start(),
             timeout,
             control: Some(started.control),
@@ -202,7 +207,15 @@ impl Running {
             return Ok(());
         };
         match message::receive(control)? {
-            None => self.control = None,
+            None => {
+                self.control = None;
+                // It was killed: who is left would keep the pipes open.
+                if self.is_loose && self.exit.is_none() && self.failed.is_none() {
+                    let _ = self.child.kill();
+                    let _ = self.child.wait();
+                    orphans::kill();
+                }
+            }
             Some(Report::Notice(notice)) => self.notices.push(notice),
             Some(Report::Maker(uid, gid)) => self.maker = Some((uid, gid)),
             Some(Report::Exited(exit)) => self.exit = Some(exit),

@@ -4,18 +4,20 @@
 //! What a path says is read from the caller's memory and may change the moment after. That is
 //! harmless: the answer depends only on what was read, and a call that goes on by itself goes no
 //! further than the chroot. Files of processes are opened with the caller's own user and group, and
-//! only those of the command's processes are.
+//! only those of the command's processes are; what a process has open is opened again only if it lies
+//! below the root. No directory of the kernel's is handed out, for `..` leads on from it.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::asker::{Asker, Rights};
+use super::changing::{self, Change};
 use super::detach::Detacher;
-use super::memory;
 use super::procfs::{self, Wanted, Who};
-use super::seccomp::Asked;
+use super::seccomp::{self, Altering, Asked, ProcessArgument};
+use super::{memory, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
 /// Bytes of one field of `struct utsname`.
@@ -32,8 +34,6 @@ pub(super) struct Supervisor<'a> {
     /// The directory that stands for /proc.
     pub(super) proc: OwnedFd,
     pub(super) host_name: &'a str,
-    /// Whether Landlock keeps the command from walking away from a directory that it is given.
-    pub(super) fenced: bool,
     /// Files of several names, if there are any.
     pub(super) detacher: Option<Detacher<'a>>,
 }
@@ -52,6 +52,12 @@ enum Question {
     HostName {
         buffer: u64,
     },
+    Change {
+        path: Vec<u8>,
+        change: Change,
+    },
+    /// To do something to another process.
+    Reach(ProcessArgument),
 }
 
 /// What is answered.
@@ -74,8 +80,8 @@ impl Supervisor<'_> {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };
-        let caller = Caller::of(&call);
-        let question = caller.as_itself(|| question(&call));
+        let asker = Asker::of(&call);
+        let question = asker.as_itself(|| question(&call));
         if let Some(Question::Open { path, .. }) = &question
             && procfs::wanted(path) == Some(Wanted::Top)
         {
@@ -83,12 +89,12 @@ impl Supervisor<'_> {
         }
         let is_waiting = || supervise::is_waiting(&self.listener, &call);
         let reply = match question {
-            Some(question) if is_waiting() => caller.as_itself(|| self.reply(&call, &question)),
+            Some(question) if is_waiting() => self.reply(&call, asker, &question),
             _ => GO_ON,
         };
         let reply = match reply {
             Reply::Plain(Answer::Continue) => {
-                let detached = self.detach(&call, &caller);
+                let detached = self.detach(&call, asker);
                 detached.map_or_else(Reply::from, |()| GO_ON)
             }
             other => other,
@@ -104,26 +110,37 @@ impl Supervisor<'_> {
     }
 
     /// Gives what a call changes a file of its own, if it is one name of several.
-    fn detach(&self, call: &Call, caller: &Caller) -> Result<(), Errno> {
+    fn detach(&self, call: &Call, asker: Asker) -> Result<(), Errno> {
         let Some(detacher) = &self.detacher else {
             return Ok(());
         };
-        let names = caller.as_itself(|| detacher.changed_by(call, open_flags(call)));
+        let names = asker.as_itself(|| detacher.changed_by(call, open_flags(call)));
         if names.is_empty() || !supervise::is_waiting(&self.listener, call) {
             return Ok(());
         }
         names.iter().try_for_each(|name| detacher.detach(name))
     }
 
-    fn reply(&self, call: &Call, question: &Question) -> Reply {
+    fn reply(&self, call: &Call, asker: Asker, question: &Question) -> Reply {
         match question {
             Question::HostName { buffer } => {
                 let names = host_names(self.host_name);
-                memory::write(call, *buffer, &names)
-                    .map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
+                let written = asker.as_itself(|| memory::write(call, *buffer, &names));
+                written.map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
             }
+            Question::Reach(target) => asker
+                .as_itself(|| may_reach(call, *target))
+                .map_or_else(Reply::from, |()| GO_ON),
+            Question::Change { path, change } => match procfs::wanted(path) {
+                Some(Wanted::Link { who, path }) => {
+                    let found = self.find_link(call, asker, (who, &path));
+                    let changed = found.and_then(|(found, rights)| change.make(&found, &rights));
+                    changed.map_or_else(Reply::from, |()| Reply::Plain(Answer::Value(0)))
+                }
+                _ => GO_ON,
+            },
             Question::Open { path, flags } => match procfs::wanted(path) {
-                Some(wanted) => self.open(call, &wanted, *flags),
+                Some(wanted) => self.open(call, asker, &wanted, *flags),
                 None => GO_ON,
             },
             Question::ReadLink { path, buffer, size } => {
@@ -132,50 +149,111 @@ impl Supervisor<'_> {
                 else {
                     return GO_ON;
                 };
-                let Some(target) = self.read_link(call, &wanted) else {
-                    return GO_ON;
+                let answer = || -> Option<Reply> {
+                    let target = self.read_link(call, &wanted)?;
+                    let length = target
+                        .len()
+                        .min(usize::try_from(*size).unwrap_or(usize::MAX));
+                    let value = i64::try_from(length).unwrap_or(0);
+                    Some(match memory::write(call, *buffer, &target[..length]) {
+                        Some(()) => Reply::Plain(Answer::Value(value)),
+                        None => Errno::FAULT.into(),
+                    })
                 };
-                let length = target
-                    .len()
-                    .min(usize::try_from(*size).unwrap_or(usize::MAX));
-                let value = i64::try_from(length).unwrap_or(0);
-                match memory::write(call, *buffer, &target[..length]) {
-                    Some(()) => Reply::Plain(Answer::Value(value)),
-                    None => Errno::FAULT.into(),
-                }
+                asker.as_itself(answer).unwrap_or(GO_ON)
             }
         }
     }
 
-    fn open(&self, call: &Call, wanted: &Wanted, flags: OFlags) -> Reply {
+    fn open(&self, call: &Call, asker: Asker, wanted: &Wanted, flags: OFlags) -> Reply {
         if flags.contains(OFlags::PATH) {
             return GO_ON;
         }
         let is_read = (flags & OFlags::RWMODE) == OFlags::RDONLY;
-        match wanted {
+        let opened = match wanted {
             Wanted::File {
                 writable: false, ..
             }
             | Wanted::Machine(_)
                 if !is_read =>
             {
-                Errno::ACCESS.into()
+                Err(Errno::ACCESS)
             }
-            Wanted::Machine(path) => reply(open_machine(path)),
-            Wanted::File { who, path, .. } => match directory_of(call, *who) {
-                Some(directory) => reply(open_plain(&format!("{directory}/{path}"), flags)),
-                None => Errno::NOENT.into(),
-            },
-            Wanted::Link { who, path } => match directory_of(call, *who) {
-                Some(directory) => reply(open_link(&format!("{directory}/{path}"), flags)),
-                None => Errno::NOENT.into(),
-            },
-            Wanted::Descriptors(who) if self.fenced && is_read => match directory_of(call, *who) {
-                Some(directory) => reply(open_plain(&format!("{directory}/fd"), flags)),
-                None => Errno::NOENT.into(),
-            },
-            Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => GO_ON,
+            Wanted::Machine(path) => asker.as_itself(|| open_machine(path)),
+            Wanted::File { who, path, .. } => asker.as_itself(|| {
+                let directory = directory_of(call, *who).ok_or(Errno::NOENT)?;
+                open_plain(&format!("{directory}/{path}"), flags)
+            }),
+            // It is a link.
+            Wanted::Link { .. } if flags.contains(OFlags::NOFOLLOW) => Err(Errno::LOOP),
+            Wanted::Link { who, path } => self.open_link(call, asker, (*who, path), flags),
+            Wanted::Descriptors(who) if is_read => self.open_descriptors(call, asker, *who),
+            Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => return GO_ON,
+        };
+        reply(opened)
+    }
+
+    /// Opens what a process has open, again, as far as the caller might.
+    fn open_link(
+        &self,
+        call: &Call,
+        asker: Asker,
+        (who, path): (Who, &str),
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        let (found, rights) = self.find_link(call, asker, (who, path))?;
+        reopen::open(&found, flags, &rights)
+    }
+
+    /// What a process has open, and what the caller may do with it.
+    fn find_link(
+        &self,
+        call: &Call,
+        asker: Asker,
+        (who, path): (Who, &str),
+    ) -> Result<(OwnedFd, Rights), Errno> {
+        let rights = Rights::of(call.thread)?;
+        let found = asker.as_itself(|| {
+            let directory = reachable(call, who, &rights)?;
+            reopen::find(self.root, &format!("{directory}/{path}"))
+        })?;
+        Ok((found, rights))
+    }
+
+    /// Opens a directory below the root that lists the descriptors of a process, as links. The kernel's
+    /// own would be a way out: its parents are those of the machine's /proc.
+    fn open_descriptors(&self, call: &Call, asker: Asker, who: Who) -> Result<OwnedFd, Errno> {
+        let rights = Rights::of(call.thread)?;
+        let process = match who {
+            Who::Caller => thread_group(call.thread).ok_or(Errno::NOENT)?,
+            Who::Process(process) => process,
+        };
+        let listed = asker.as_itself(|| {
+            let directory = format!("{}/fd", reachable(call, who, &rights)?);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let open = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
+            let entries = crate::rooted::read_directory(open.as_fd())
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            let links = entries.into_iter().filter_map(|entry| {
+                let target = rustix::fs::readlinkat(&open, &entry.name, Vec::new()).ok()?;
+                Some((entry.name, self.inside(target.into_bytes())?))
+            });
+            Ok::<Vec<_>, Errno>(links.collect())
+        })?;
+        if procfs::too_many(self.proc.as_fd()) {
+            self.list_processes();
         }
+        procfs::list_descriptors(self.proc.as_fd(), &process.to_string(), &listed)
+    }
+
+    /// What the name of something is for who has the command's root.
+    fn inside(&self, name: Vec<u8>) -> Option<Vec<u8>> {
+        let root = reopen::name_of(self.root).ok()?;
+        Some(match reopen::below(&name, &root) {
+            Some([]) => b"/".to_vec(),
+            Some(inside) => inside.to_vec(),
+            None => name,
+        })
     }
 
     /// What a link of /proc says inside of the root.
@@ -191,14 +269,8 @@ impl Supervisor<'_> {
             }
             Wanted::Link { who, path } => {
                 let link = format!("{}/{path}", directory_of(call, *who)?);
-                let target = rustix::fs::readlink(link, Vec::new()).ok()?.into_bytes();
-                let own = format!("/proc/self/fd/{}", self.root.as_raw_fd());
-                let root = rustix::fs::readlink(own, Vec::new()).ok()?.into_bytes();
-                Some(match target.strip_prefix(root.as_slice()) {
-                    Some([]) => b"/".to_vec(),
-                    Some(inside) if inside.starts_with(b"/") => inside.to_vec(),
-                    _ => target,
-                })
+                let target = rustix::fs::readlink(link, Vec::new()).ok()?;
+                self.inside(target.into_bytes())
             }
             _ => None,
         }
@@ -246,64 +318,13 @@ fn is_file(file: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// Opens a file or directory of a process, following no link.
+/// Opens a file of a process, following no link.
 fn open_plain(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let kept = OFlags::RWMODE | OFlags::DIRECTORY | OFlags::APPEND;
     let flags = (flags & kept) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty())
-}
-
-/// Opens what a process has open, again. It never waits for the other end of a FIFO.
-fn open_link(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let kept = OFlags::RWMODE
-        | OFlags::DIRECTORY
-        | OFlags::APPEND
-        | OFlags::TRUNC
-        | OFlags::NONBLOCK
-        | OFlags::DSYNC;
-    let wanted = (flags & kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, path, wanted | OFlags::NONBLOCK, Mode::empty())?;
-    if !flags.contains(OFlags::NONBLOCK) {
-        let status = rustix::fs::fcntl_getfl(&file)?;
-        rustix::fs::fcntl_setfl(&file, status - OFlags::NONBLOCK)?;
-    }
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    is_file(&file)?;
     Ok(file)
-}
-
-/// Who called.
-struct Caller {
-    uid: u32,
-    gid: u32,
-}
-
-impl Caller {
-    fn of(call: &Call) -> Self {
-        // Its effective ids; root's if it may not be looked into.
-        let status = rustix::fs::stat(format!("/proc/{}", call.thread));
-        status.map_or(Self { uid: 0, gid: 0 }, |status| Self {
-            uid: status.st_uid,
-            gid: status.st_gid,
-        })
-    }
-
-    /// Does something with the caller's user and group: without CAP_SYS_PTRACE nobody else may
-    /// look into it, and nothing is opened that it could not open itself.
-    fn as_itself<T>(&self, action: impl FnOnce() -> T) -> T {
-        if (self.uid, self.gid) == (0, 0) {
-            return action();
-        }
-        let root = (Uid::from_raw(0), Gid::from_raw(0));
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        let become_it = setresgid(gid, gid, root.1).and_then(|()| setresuid(uid, uid, root.0));
-        let done = action();
-        let back =
-            setresuid(root.0, root.0, root.0).and_then(|()| setresgid(root.1, root.1, root.1));
-        debug_assert!(
-            become_it.is_err() || back.is_ok(),
-            "the saved ids are root's"
-        );
-        done
-    }
 }
 
 fn question(call: &Call) -> Option<Question> {
@@ -312,6 +333,16 @@ fn question(call: &Call) -> Option<Question> {
     let number = u32::try_from(call.number).ok()?;
     if number == asked.uname {
         return Some(Question::HostName { buffer: first });
+    }
+    if let Some(target) = seccomp::target(number) {
+        return Some(Question::Reach(target));
+    }
+    if let Some((address, change)) = changing::asked(call) {
+        let path = memory::read_path_if(call, address, may_be_ours)?;
+        return Some(Question::Change { path, change });
+    }
+    if Altering::HERE.all().contains(&number) {
+        return None;
     }
     let (address, buffer, size) = if number == asked.open || number == asked.readlink {
         (first, second, third)
@@ -410,6 +441,34 @@ fn is_ours(process: u32) -> bool {
     false
 }
 
+/// Whether a caller may do something to the process that it names: only to those of the command. The
+/// arguments are numbers, which nobody changes after they were looked at.
+fn may_reach(call: &Call, target: ProcessArgument) -> Result<(), Errno> {
+    let number = match target {
+        // The kernel takes it from the lower half.
+        ProcessArgument::Number(argument) => low(call.args[argument]).cast_signed(),
+        ProcessArgument::Descriptor => {
+            let path = format!("/proc/{}/fdinfo/{}", call.thread, low(call.args[0]));
+            let text = std::fs::read_to_string(path).map_err(|_| Errno::PERM)?;
+            let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+            line.and_then(|line| line.trim().parse().ok())
+                .ok_or(Errno::BADF)?
+        }
+    };
+    // A group has the number of the process that made it. -1 is everybody.
+    match number.unsigned_abs() {
+        1 => Err(Errno::PERM),
+        process if is_ours(process) => Ok(()),
+        process if parent(process).is_none() => Err(Errno::SRCH),
+        _ => Err(Errno::PERM),
+    }
+}
+
+/// The half of an argument that the kernel takes where it wants 32 bits.
+fn low(argument: u64) -> u32 {
+    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
+}
+
 /// All processes that stem from this one. Orphans among them are its children: it is their reaper.
 pub(super) fn descendants() -> Vec<u32> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -437,5 +496,17 @@ fn directory_of(call: &Call, who: Who) -> Option<String> {
         Who::Caller => Some(format!("/proc/{}", call.thread)),
         Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
         Who::Process(_) => None,
+    }
+}
+
+/// The same, if the caller may look into that process.
+fn reachable(call: &Call, who: Who, rights: &Rights) -> Result<String, Errno> {
+    let directory = directory_of(call, who).ok_or(Errno::NOENT)?;
+    match who {
+        Who::Process(process) if thread_group(call.thread) != thread_group(process) => {
+            let is_reached = rights.reach(&Rights::of(process)?);
+            is_reached.then_some(directory).ok_or(Errno::ACCESS)
+        }
+        Who::Caller | Who::Process(_) => Ok(directory),
     }
 }

@@ -326,9 +326,7 @@ impl Walk<'_> {
         };
         // Sockets cannot be in layers; what they replaced is gone.
         if is_whiteout(&state) || type_of(&state) == FileType::Socket {
-            if below.is_some() {
-                found.push(deleted(path));
-            }
+            found.extend(below.map(|_| deleted(path)));
             return Ok(());
         }
         let extended = compare::extended(directory, name, self.options.believed);

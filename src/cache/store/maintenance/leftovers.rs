@@ -16,6 +16,12 @@ use crate::cache::error::{StoreError, at};
 const COLLECTION_WAIT: Duration = Duration::from_mins(1);
 
 impl Store {
+    /// Whether a builder was killed that has not been cleaned up after: a quick look, for builds that have
+    /// done nothing else to the store.
+    pub fn has_victims(&self) -> bool {
+        self.writable().is_ok() && session::has_dead(self.paths())
+    }
+
     /// Removes what killed builders left: temporary files, unfinished directories, directories of an
     /// earlier boot. To be called when a build is done with everything else; costs a few directory
     /// listings and a look at each layer's file. Gives the number of things removed.

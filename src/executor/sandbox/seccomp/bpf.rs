@@ -2,7 +2,7 @@
 
 use crate::sys::seccomp::Instruction;
 
-use super::{EPERM, Verdict};
+use super::{EPERM, Others, Verdict};
 
 const LOAD: u16 = 0x20;
 const JUMP: u16 = 0x05;
@@ -110,6 +110,8 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             plain(RETURN, ACTION_ALLOW),
             plain(RETURN, ACTION_ASK),
         ],
+        Verdict::Itself(others) => itself(others),
+        Verdict::ItselfUnless(kind, others) => itself_unless(kind, others),
         // The kernel takes the family from the lower half alone.
         Verdict::LocalSocket => vec![
             plain(LOAD, OFFSET_FIRST_LOW),
@@ -161,6 +163,35 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             values.pop();
             first_argument(&values)
         }
+    }
+}
+
+fn itself(others: Others) -> Vec<Instruction> {
+    vec![
+        plain(LOAD, OFFSET_FIRST_LOW),
+        jump(IF_EQUAL, 0, 0, 1),
+        plain(RETURN, ACTION_ALLOW),
+        answer(others),
+    ]
+}
+
+/// The kernel takes numbers of processes, and what they are of, from the lower halves alone.
+fn itself_unless(kind: u32, others: Others) -> Vec<Instruction> {
+    vec![
+        plain(LOAD, OFFSET_FIRST_LOW),
+        jump(IF_EQUAL, kind, 3, 0),
+        plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT),
+        jump(IF_EQUAL, 0, 2, 0),
+        answer(others),
+        errno(EPERM),
+        plain(RETURN, ACTION_ALLOW),
+    ]
+}
+
+fn answer(others: Others) -> Instruction {
+    match others {
+        Others::Ask => plain(RETURN, ACTION_ASK),
+        Others::Refuse => errno(EPERM),
     }
 }
 

@@ -245,6 +245,50 @@ fn no_attribute_is_set_in_a_way_that_nobody_is_asked_about() {
 }
 
 #[test]
+fn other_processes_are_asked_about_or_left_alone() {
+    const ASK: u32 = 0x7fc0_0000;
+    let programs = [
+        (asking_filter(&[], true), [ASK, REFUSE]),
+        (solitary_filter(true), [REFUSE, REFUSE]),
+    ];
+    for (program, others) in &programs {
+        for (abi, column) in ABIS.into_iter().zip(0..) {
+            let say = |number, args| answer_of(program, (abi.audit, number), args);
+            let other = others[column];
+            for number in CHANGING[column].into_iter().chain(SIGNALLING[column]) {
+                assert_eq!(say(number, [0; 3]), ALLOW, "{number}");
+                assert_eq!(say(number, [7, 0, 0]), other, "{number}");
+                assert_eq!(say(number, [1 << 32, 0, 0]), ALLOW, "{number}");
+                assert_eq!(say(number, [u64::MAX, 0, 0]), other, "{number}");
+            }
+            for (number, user) in RANKING[column] {
+                assert_eq!(say(number, [0; 3]), ALLOW, "{number}");
+                assert_eq!(say(number, [0, 7, 0]), other, "{number}");
+                assert_eq!(say(number, [user.into(), 0, 0]), REFUSE, "{number}");
+            }
+            assert_eq!(say(SIGNAL_BY_DESCRIPTOR, [0; 3]), other);
+        }
+    }
+    let names = |column: usize, numbers: &[u32]| -> Vec<&str> {
+        let name = |number| {
+            let row = ALLOWED.iter().find(|(_, row)| row[column] == number);
+            row.map_or("none", |(name, _)| *name)
+        };
+        numbers.iter().copied().map(name).collect()
+    };
+    for (column, abi) in ABIS.into_iter().enumerate() {
+        let ranking = RANKING[column].map(|(number, _)| number);
+        let all = [&CHANGING[column][..], &SIGNALLING[column], &ranking].concat();
+        let expected = "prlimit64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler \
+            kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo setpriority ioprio_set";
+        assert_eq!(names(abi.column, &all).join(" "), expected);
+    }
+    let program = asking_filter(&[], false);
+    let kill = answer_of(&program, (ABIS[0].audit, SIGNALLING[0][0]), [7, 0, 0]);
+    assert_eq!(kill, ALLOW, "Landlock looks after it");
+}
+
+#[test]
 fn no_packets_are_made_by_hand_on_a_link() {
     let program = routed_filter();
     for (abi, (socket, absent)) in ABIS.into_iter().zip(SOCKETS) {
