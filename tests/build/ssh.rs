@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -349,7 +350,8 @@ impl Agent {
         }
         let child = command.spawn().unwrap();
         let started = Instant::now();
-        while !socket.exists() {
+        // It is bound a moment before it listens.
+        while UnixStream::connect(socket).is_err() {
             assert!(
                 started.elapsed() < Duration::from_secs(20),
                 "ssh-agent does not answer"
