@@ -32,7 +32,8 @@ pub(super) struct Extended {
     pub(super) foreign: Option<&'static str>,
 }
 
-/// Which notes are the builder's own: only in a user namespace nobody else can write them.
+/// Which notes are the builder's own: only in a user namespace nobody else can write them. There overlayfs
+/// has its marks as `user.overlay.*`, elsewhere as `trusted.overlay.*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Believed {
     /// Owners; with a single id.
@@ -41,17 +42,22 @@ pub struct Believed {
     pub devices: bool,
 }
 
-/// Reads the attributes of a name; notes that are not believed are not there. Links are asked too: they may have capabilities' leftovers.
+/// Reads the attributes of a name; notes that are not believed are not there. Links are asked too: they may
+/// have capabilities' leftovers.
 pub(super) fn extended(
     directory: BorrowedFd<'_>,
     name: &CStr,
     believed: Believed,
 ) -> io::Result<Extended> {
     let mut extended = Extended::default();
+    // The driver's own; of the other kind are those that a command makes up.
+    let driver: &[u8] = if believed.devices {
+        b"user.overlay."
+    } else {
+        b"trusted.overlay."
+    };
     for key in xattr::list_at(directory, name)? {
-        let overlay = key
-            .strip_prefix(b"trusted.overlay.")
-            .or(key.strip_prefix(b"user.overlay."));
+        let overlay = key.strip_prefix(driver);
         let mark = match overlay {
             Some(b"redirect") => Some("redirect_dir"),
             Some(b"metacopy") => Some("metacopy"),

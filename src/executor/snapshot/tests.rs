@@ -259,6 +259,40 @@ fn names_reserved_for_deletions_are_refused() {
 }
 
 #[test]
+fn marks_of_the_driver_that_a_command_made_up_are_none() {
+    let stack = Stack::new();
+    let (upper, lower) = (stack.path("upper0"), stack.path("lower"));
+    for directory in [&upper, &lower] {
+        std::fs::create_dir(directory.join("d")).unwrap();
+    }
+    write(&lower.join("d/old"), "");
+    write(&upper.join("d/new"), "");
+    let flags = rustix::fs::XattrFlags::empty();
+    for key in [c"user.overlay.opaque", c"user.overlay.redirect"] {
+        if rustix::fs::lsetxattr(upper.join("d"), key, b"y", flags).is_err() {
+            return;
+        }
+    }
+    let freeze = |devices| {
+        let options = FreezeOptions {
+            epoch: EPOCH,
+            maker: None,
+            believed: Believed {
+                owners: false,
+                devices,
+            },
+        };
+        freeze(&upper, std::slice::from_ref(&lower), &options)
+    };
+    let frozen = freeze(false).unwrap();
+    let paths = frozen.entries().iter().map(|entry| entry.path.to_string());
+    let paths: Vec<String> = paths.filter(|path| path.contains("d/")).collect();
+    assert_eq!(paths, ["/d/new"]);
+    // In a user namespace they are the driver's, and this one is not followed.
+    assert!(freeze(true).is_err());
+}
+
+#[test]
 fn notes_say_what_a_file_is_in_the_layer() {
     let stack = Stack::new();
     let upper = stack.path("upper0");
