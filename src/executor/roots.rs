@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::Executor;
@@ -213,15 +213,6 @@ fn describe(
             xattr::set_at(to, name, &key, &value).map_err(raw)?;
         }
     }
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: status.st_mtime,
-            tv_nsec: i64::try_from(status.st_mtime_nsec).unwrap_or(0),
-        },
-    };
+    let times = crate::rooted::times_as_of(status);
     rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -1,10 +1,12 @@
-//! Directories by descriptor: listing and removing.
+//! Directories by descriptor: listing, removing, and the times that they keep.
 
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
+};
 use rustix::io::Errno;
 
 /// A name in a directory.
@@ -33,6 +35,21 @@ pub fn read_directory(directory: BorrowedFd<'_>) -> io::Result<Vec<DirEntry>> {
         }
     }
     Ok(entries)
+}
+
+/// The time of the last change of something, to be given to something else or given back; for
+/// utimensat(2), which then leaves the time of the last access.
+pub fn times_as_of(status: &Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: status.st_mtime,
+            tv_nsec: i64::try_from(status.st_mtime_nsec).unwrap_or(0),
+        },
+    }
 }
 
 /// Removes a name in a directory and all below it. Links are removed, never followed; nothing

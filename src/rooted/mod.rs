@@ -18,7 +18,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxFlags};
 
-pub use directory::{DirEntry, read_directory, remove_all_at};
+pub use directory::{DirEntry, read_directory, remove_all_at, times_as_of};
 pub use resolve::Links;
 use resolve::Resolver;
 

@@ -7,9 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Uid};
 use rustix::io::Errno;
 
 use super::spec::Inode;
@@ -123,16 +121,7 @@ fn describe(
             copy_attributes(source.as_fd(), (parent, name))?;
         }
     }
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: status.st_mtime,
-            tv_nsec: i64::try_from(status.st_mtime_nsec).unwrap_or(0),
-        },
-    };
+    let times = crate::rooted::times_as_of(status);
     Ok(rustix::fs::utimensat(parent, name, &times, nofollow)?)
 }
 

@@ -14,8 +14,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags, Timespec,
-    Timestamps, UTIME_OMIT,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags,
 };
 use rustix::io::Errno;
 
@@ -165,16 +164,7 @@ impl<'a> Detacher<'a> {
     /// Puts a copy at its place; the time of the directory stays.
     fn put(&self, (parent, name): (&OwnedFd, &CString), copy: &CString) -> Result<(), Errno> {
         let status = rustix::fs::fstat(parent)?;
-        let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
-            last_modification: Timespec {
-                tv_sec: status.st_mtime,
-                tv_nsec: i64::try_from(status.st_mtime_nsec).unwrap_or(0),
-            },
-        };
+        let times = crate::rooted::times_as_of(&status);
         rustix::fs::renameat_with(self.work, copy, parent, name, RenameFlags::empty())?;
         rustix::fs::futimens(parent, &times)
     }

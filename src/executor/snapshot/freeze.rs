@@ -267,7 +267,8 @@ impl Walk<'_> {
             }
         }
         let group = self.group_of(directory.as_fd()).map_err(failed)?;
-        let times = times_of(directory.as_fd()).map_err(failed)?;
+        let status = rustix::fs::fstat(&directory).map_err(|errno| failed(errno.into()))?;
+        let times = crate::rooted::times_as_of(&status);
         let here = Here {
             path,
             directory,
@@ -463,16 +464,6 @@ fn inode_of_names(state: &Statx) -> Option<(u32, u32, u64)> {
     let has_names = state.stx_nlink > 1 && !type_of(state).is_dir();
     let inode = (state.stx_dev_major, state.stx_dev_minor, state.stx_ino);
     has_names.then_some(inode)
-}
-
-/// The times that a directory has now.
-fn times_of(directory: BorrowedFd<'_>) -> io::Result<Timestamps> {
-    let state = rustix::fs::fstat(directory)?;
-    let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
-    Ok(Timestamps {
-        last_access: time(state.st_atime, state.st_atime_nsec.cast_signed()),
-        last_modification: time(state.st_mtime, state.st_mtime_nsec.cast_signed()),
-    })
 }
 
 /// Notes an owner of what a command made.
