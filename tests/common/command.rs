@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -266,18 +268,16 @@ impl Running {
 
     /// Waits for the end; what does not end is killed, and the test fails with what it said.
     pub fn finish(mut self) -> Outcome {
-        let end = Instant::now() + LONGEST;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            if Instant::now() > end {
-                self.child.kill().unwrap();
-                self.seen.extend(self.lines.try_iter());
-                panic!("no end within {LONGEST:?}:\n{}", self.seen);
-            }
-            thread::sleep(Duration::from_millis(1));
-        };
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let end = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let mut ends = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+        let longest = PollTimeout::try_from(LONGEST).unwrap();
+        if nix::poll::poll(&mut ends, longest).unwrap() == 0 {
+            self.child.kill().unwrap();
+            self.seen.extend(self.lines.try_iter());
+            panic!("no end within {LONGEST:?}:\n{}", self.seen);
+        }
+        let status = self.child.wait().unwrap();
         let (feeder, reader) = self.threads;
         feeder.join().unwrap();
         let stdout = reader.join().unwrap();
