@@ -6,9 +6,9 @@
 //!                   supervises, reaps, kills, cleans up
 //! ```
 //!
-//! The root is a directory of the store that the command changes in place. It is closed by chroot
-//! and fenced by Landlock: no file outside of it can be opened, whatever the command does about its
-//! root. Processes have no namespace: the first process is the reaper of all that stem from it and
+//! The root is a directory of the store that the command changes in place. It is closed by chroot, of
+//! which the command has no more (no CAP_SYS_CHROOT), and fenced by Landlock, which covers what is
+//! opened but not what is done to files by name. Processes have no namespace: the first process is the reaper of all that stem from it and
 //! kills them when the command ends, when the builder hangs up, or when the builder dies.
 
 use std::os::fd::{AsFd, OwnedFd};
