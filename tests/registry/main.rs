@@ -7,6 +7,9 @@
     reason = "a test that cannot go on fails, and a name is a name"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod auth;
 mod faults;
 mod files;
