@@ -21,7 +21,9 @@ use crate::layer::{
     Ownership, Written,
 };
 use crate::rooted::Root;
-use crate::tree::{Entry, LAYER_NOTES, LayerNotes, OWNER_NOTE, Tree, TreePath, View, owner_note};
+use crate::tree::{
+    Entry, LAYER_NOTES, LayerNotes, OWNER_NOTE, Tree, TreePath, View, note_of_owner, owner_note,
+};
 
 /// A plain tar: what [`write_both`] sends from one thread to the other.
 pub(crate) const PLAIN: Encoding = Encoding::usual(Compression::Uncompressed);
@@ -108,6 +110,21 @@ pub(crate) fn mark_owners(directory: &Path) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Gives a file or directory that commands find to somebody; where there is only one id, that is noted.
+pub(crate) fn give(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    if !has_single_id() {
+        return std::os::unix::fs::chown(path, Some(uid), Some(gid));
+    }
+    if (uid, gid) == (0, 0) {
+        return Ok(());
+    }
+    let kind = std::fs::symlink_metadata(path)?.file_type();
+    let is_special = !(kind.is_file() || kind.is_dir());
+    let (attribute, note) = note_of_owner(is_special, (uid, gid));
+    let flags = rustix::fs::XattrFlags::empty();
+    Ok(rustix::fs::lsetxattr(path, attribute, &note, flags)?)
 }
 
 /// Marks the directory of a layer with the notes that its files have, where there are any: the

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::Executor;
 use super::agent::Service;
 use super::chain::Cell;
-use super::contents::{FilesOf, write_both};
+use super::contents::{FilesOf, give, write_both};
 use super::error::ExecuteError;
 use super::roots::DirectoryRoot;
-use super::sandbox::{Bind, RootDriver, SandboxMount, has_single_id};
+use super::sandbox::{Bind, RootDriver, SandboxMount};
 use super::supplies::FileTree;
 use crate::cache::store::{self, CacheMountLease, DirDraft};
 use crate::cache::{Material, RECORD_VERSION, Record};
@@ -295,9 +295,7 @@ impl Mounts {
 /// Gives a fresh cache directory or a socket its owner and its mode.
 fn dress(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    if !has_single_id() {
-        std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
-    }
+    give(path, (uid, gid))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 

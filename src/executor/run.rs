@@ -65,11 +65,10 @@ impl Executor<'_> {
         let mounts = Mounts::lay_out(self, step, run)?;
         let draft = self.faces.draft()?;
         let spec = self.spec(run, &mounts, lowers.clone(), &draft)?;
-        let maker = self.run_command(run, &spec, activity)?;
+        self.run_command(run, &spec, activity)?;
         drop(mounts);
         let options = FreezeOptions {
             epoch: step.epoch,
-            maker,
             believed: Believed {
                 owners: has_single_id(),
                 devices: in_user_namespace(),
@@ -116,13 +115,13 @@ impl Executor<'_> {
         Ok(Made::Layer { diff_id, size })
     }
 
-    /// Runs the command; an error if it fails. Gives who made what it made, if that does not show.
+    /// Runs the command; an error if it fails.
     fn run_command(
         &self,
         run: &RunOp,
         spec: &SandboxSpec,
         activity: &Activity,
-    ) -> Result<Option<(u32, u32)>, Failure> {
+    ) -> Result<(), Failure> {
         let because = self.input.options.host_network_because.as_ref();
         if let (Network::Default, Some(why)) = (run.network, because) {
             let why = why.clone();
@@ -150,7 +149,7 @@ impl Executor<'_> {
             let command = run.args.join(" ");
             return Err(ExecuteError::Run { command, exit }.into());
         }
-        Ok(outcome.maker)
+        Ok(())
     }
 
     /// The record of the same command on inputs of the same content. Waiting for the digests of

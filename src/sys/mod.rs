@@ -4,6 +4,7 @@
 //! reports failures as [`std::io::Error`]. Nothing here imports another room.
 
 pub mod landlock;
+pub mod limit;
 #[cfg(target_env = "musl")]
 pub mod memory;
 pub mod mount;

@@ -37,7 +37,7 @@ pub use error::{DecodeError, OwnerError, ResolveError};
 pub use index::{KEPT_BYTES_MAX, Tree, is_kept};
 pub use note::{
     DEVICE_NOTE, Device, LAYER_NOTES, LayerNotes, NOTES, OWNER_NOTE, SPECIAL_OWNER_NOTE,
-    owner_note, owner_of_note, special_owner_note, special_owner_of_note,
+    note_of_owner, owner_note, owner_of_note, special_owner_note, special_owner_of_note,
 };
 pub use path::TreePath;
 pub use resolve::{Follow, Missing};

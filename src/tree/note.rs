@@ -52,6 +52,16 @@ pub fn special_owner_note((uid, gid): (u32, u32)) -> Vec<u8> {
     [&HEADER[..], &uid.to_le_bytes(), &gid.to_le_bytes(), &MAGIC].concat()
 }
 
+/// The attribute and the value that note an owner of a file or directory, or, if it `is_special`, of a
+/// link, a FIFO or a socket.
+pub fn note_of_owner(is_special: bool, owner: (u32, u32)) -> (&'static CStr, Vec<u8>) {
+    if is_special {
+        (SPECIAL_OWNER_NOTE, special_owner_note(owner))
+    } else {
+        (OWNER_NOTE, owner_note(owner))
+    }
+}
+
 /// The user and the group that a [`SPECIAL_OWNER_NOTE`] says; `None` if it is a capability. (The
 /// kernel keeps it as version 3, with a root's id at the end, which it may or may not show.)
 pub fn special_owner_of_note(note: &[u8]) -> Option<(u32, u32)> {

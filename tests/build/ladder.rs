@@ -62,11 +62,11 @@ impl Place {
 
 /// Builds a Dockerfile everywhere and asserts that the image is the same; one digest, if it was
 /// built at all.
-fn same_everywhere(dockerfile: &str) -> Option<String> {
+pub(crate) fn same_everywhere(dockerfile: &str) -> Option<String> {
     same_at(&Place::all(), dockerfile)
 }
 
-fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
+pub(crate) fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
     let mut digests = Vec::new();
     for place in places {
         let mut project = Project::with_busybox()?

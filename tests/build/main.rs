@@ -29,6 +29,7 @@ mod kills;
 mod ladder;
 mod ladder_debian;
 mod ladder_links;
+mod ladder_users;
 mod language;
 mod limits;
 mod network;

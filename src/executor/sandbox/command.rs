@@ -139,19 +139,10 @@ fn become_user(identity: &Identity) -> Result<(), SandboxError> {
         source: errno.into(),
     };
     let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
-    match nix::unistd::setgroups(&groups) {
-        Ok(()) => (),
-        // With a single mapped id the kernel refuses groups altogether; there is only one anyway.
-        Err(nix::errno::Errno::EPERM) if setgroups_denied() => (),
-        Err(error) => return Err(refused(error)),
-    }
+    nix::unistd::setgroups(&groups).map_err(refused)?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     nix::unistd::setresgid(gid, gid, gid).map_err(refused)?;
     nix::unistd::setresuid(uid, uid, uid).map_err(refused)
-}
-
-fn setgroups_denied() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 /// Root gets Docker's set, everybody else nothing; inheritable and ambient are always empty. (The

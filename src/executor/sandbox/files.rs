@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::error::SandboxError;
 use super::mounting::{self, Tree};
 use super::spec::HostsEntry;
+use crate::tree::{OWNER_NOTE, owner_note};
 
 /// Name servers for when the host names only itself and the sandbox cannot reach it: those of
 /// Docker and BuildKit.
@@ -69,9 +70,8 @@ impl Files {
         let fd = rustix::fs::openat(&self.0, name, flags, Mode::from(0o600))?;
         let mut file = std::fs::File::from(fd);
         file.write_all(content).map_err(errno)?;
-        if (access.uid, access.gid) != (0, 0) && !super::rootfs::has_single_id() {
-            let (uid, gid) = (Uid::from_raw(access.uid), Gid::from_raw(access.gid));
-            rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+        if (access.uid, access.gid) != (0, 0) {
+            give(&file, access)?;
         }
         rustix::fs::fchmod(&file, Mode::from_raw_mode(access.mode & 0o7777))?;
         drop(file);
@@ -84,6 +84,20 @@ impl Files {
             .map_err(errno)?;
         Ok(mount)
     }
+}
+
+/// Gives a file its owner. Where there is only one id, that is noted, if the kernel has attributes of
+/// users in memory (Linux 6.6).
+fn give(file: &std::fs::File, access: Access) -> Result<(), Errno> {
+    if super::rootfs::has_single_id() {
+        let note = owner_note((access.uid, access.gid));
+        return match rustix::fs::fsetxattr(file, OWNER_NOTE, &note, XattrFlags::empty()) {
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            noted => noted,
+        };
+    }
+    let (uid, gid) = (Uid::from_raw(access.uid), Gid::from_raw(access.gid));
+    rustix::fs::fchown(file, Some(uid), Some(gid))
 }
 
 /// The text of /etc/hosts, as BuildKit writes it: localhost with the host name, then `entries` in

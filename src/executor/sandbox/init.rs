@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::error::SandboxError;
 use super::message::{self, Report};
-use super::notes::{Notes, Noting};
+use super::notes::{Births, Notes, Noting};
 use super::protect::{self, Cover, ProcView};
 use super::spec::{Exit, Notice, SandboxNetwork, SandboxSpec};
 use super::user::Identity;
@@ -53,16 +53,17 @@ pub(super) fn run(mut init: Init<'_>) -> ! {
         listener,
         view,
     } = begun;
-    let identity = init.identity.clone();
+    let births = Births::default();
     let notes_below = init.notes_below;
     // Descriptors of the host's directories end here: the command can count ours, if not use them.
     only_standard_descriptors(control, listener.as_ref(), |control, listener| {
         if let Some(listener) = listener {
-            let notes = Notes::new(listener, identity, view, notes_below);
+            let notes = Notes::new(listener, view, notes_below, births.clone());
             // Nothing is forked any more; the thread ends with this process.
             std::thread::spawn(move || notes.answer_all());
         }
         let exit = reap(command);
+        births.settle_all();
         i32::from(message::send(&UnixStream::from(control), &Report::Exited(exit)).is_err())
     })
 }
@@ -98,8 +99,8 @@ fn begin(init: &mut Init<'_>) -> Result<Begun, SandboxError> {
         source: error.into(),
     })? {
         Fork::Child => {
-            let (spec, identity) = (init.spec, init.identity);
-            let mut confine = || confine(spec, identity, noting, &theirs);
+            let spec = init.spec;
+            let mut confine = || confine(spec, noting, &theirs);
             let prepared = command::prepare(spec, init.identity, init.control, &mut confine);
             if init.trial && prepared.is_ok() {
                 exit_now(0)
@@ -123,7 +124,6 @@ fn begin(init: &mut Init<'_>) -> Result<Begun, SandboxError> {
 /// Installs the filters; where something is noted, PID 1 gets the listener.
 fn confine(
     spec: &SandboxSpec,
-    identity: &Identity,
     noting: Noting,
     listener_to: &UnixStream,
 ) -> Result<(), SandboxError> {
@@ -143,7 +143,7 @@ fn confine(
         }
         Noting::Owners => {
             command::filter(spec)?;
-            seccomp::single_id_filter((identity.uid, identity.gid) == (0, 0))
+            seccomp::single_id_filter()
         }
     };
     match sys::supervise::install_with_listener(&asking) {

@@ -16,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 /// Symbolic links that one path may go through: the kernel's own limit.
@@ -133,13 +133,6 @@ impl<'root> MountPoints<'root> {
                 name: names.pop().ok_or(Errno::BUSY)?,
             }),
         }
-    }
-
-    /// Whether something is at a path that goes through no link.
-    pub(super) fn exists(&self, path: &str) -> bool {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        rustix::fs::openat2(self.root, path, flags, Mode::empty(), resolve).is_ok()
     }
 
     /// As [`Self::find_or_make`] for a directory; what is made of the last component stays.

@@ -96,3 +96,23 @@ pub(super) fn write(call: &Call, address: u64, bytes: &[u8]) -> Option<()> {
     let written = process_vm_writev(thread, &[IoSlice::new(bytes)], &[remote]).ok()?;
     (written == bytes.len()).then_some(())
 }
+
+/// Reads so many numbers of 32 bits of a caller, all or none.
+#[expect(
+    clippy::host_endian_bytes,
+    reason = "the memory of a process of this machine"
+)]
+pub(super) fn words(call: &Call, address: u64, count: usize) -> Result<Vec<u32>, Errno> {
+    let bytes = read_all(call, address, count * size_of::<u32>())?;
+    let words = bytes.as_chunks().0.iter();
+    Ok(words.map(|word| u32::from_ne_bytes(*word)).collect())
+}
+
+/// Writes numbers of 32 bits to a caller.
+pub(super) fn write_words(call: &Call, address: u64, words: &[u32]) -> Result<(), Errno> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    write(call, address, &bytes).ok_or(Errno::FAULT)
+}

@@ -35,8 +35,6 @@ pub(super) enum Report {
     Failed(SandboxError),
     /// Something is not as asked, and does not matter enough to fail.
     Notice(Notice),
-    /// Whose the files are that the command makes, with a single id.
-    Maker(u32, u32),
     /// The command ended.
     Exited(Exit),
 }

@@ -21,17 +21,12 @@ use super::inside::{MountPoints, PointKind};
 use super::message::{self, Job, Report};
 use super::protect::{self, Cover};
 use super::rootfs::{self, Stack};
-use super::spec::{RootDriver, SandboxNetwork, SandboxSpec};
+use super::spec::{RootDriver, SandboxNetwork};
 use super::{chroot, devices, limits, mounting, mounts, notes, user};
 use crate::sys::{self, process::Fork};
 
 /// The out-of-memory score of a sandbox: when memory is short, a step dies before the builder.
 const OUT_OF_MEMORY_SCORE: &str = "500";
-
-/// apt insists on becoming its own user, and checks that it has; with one id it stays root. What it gives that
-/// user (`/var/lib/apt/lists/auxfiles`) it still gives it, unlike with `APT::Sandbox::User "root"`.
-const APT_TARGET: &str = "/etc/apt/apt.conf.d/00builder-one-id";
-const APT_TEXT: &str = "Debug::NoDropPrivs \"true\";\n";
 
 /// Serves one job that comes over standard input.
 pub(super) fn main() -> ExitCode {
@@ -96,7 +91,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
         devices: spec.insecure,
     })?;
     attach(&root, &upper, "/")?;
-    let identity = identify(&root, spec, control)?;
+    let identity = user::resolve(&root, &spec.user)?;
 
     // Its devices, kernel file systems, generated files and the step's own mounts, by descriptor.
     let files = Files::new(&spec.work)?;
@@ -138,19 +133,6 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     points.clean_up().map_err(|errno| SandboxError::CleanUp {
         source: errno.into(),
     })
-}
-
-/// Finds out who the command runs as; tells the builder where that does not show.
-fn identify(
-    root: &OwnedFd,
-    spec: &SandboxSpec,
-    control: &UnixStream,
-) -> Result<user::Identity, SandboxError> {
-    let identity = user::resolve(root, &spec.user)?;
-    if rootfs::has_single_id() && (identity.uid, identity.gid) != (0, 0) {
-        message::send(control, &Report::Maker(identity.uid, identity.gid))?;
-    }
-    Ok(identity)
 }
 
 /// Takes all mounts of the sandbox off, its root too. In a user namespace the first root of a
@@ -256,13 +238,10 @@ fn generate(job: &Job, files: &Files, points: &mut MountPoints<'_>) -> Result<()
         gid: 0,
     };
     let hosts = files::hosts(&job.spec.hostname, &job.spec.hosts);
-    let mut generated = vec![
+    let generated = [
         ("/etc/hosts", "hosts", hosts.as_str()),
         ("/etc/resolv.conf", "resolv.conf", job.resolv_conf.as_str()),
     ];
-    if rootfs::has_single_id() && points.exists("/etc/apt/apt.conf.d") {
-        generated.push((APT_TARGET, "apt", APT_TEXT));
-    }
     for (target, name, text) in generated {
         let mount = files.mount_file(name, text.as_bytes(), readable)?;
         mounts::place(points, target, &mount, PointKind::File)?;

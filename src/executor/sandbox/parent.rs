@@ -96,7 +96,6 @@ impl Sandbox {
             Err(SandboxError::Died { .. }) if cgroup.has_killed() => Outcome {
                 exit: Exit::OutOfMemory,
                 notices: Vec::new(),
-                maker: None,
             },
             ran => ran?,
         };
@@ -131,13 +130,8 @@ impl Sandbox {
         let mut running = Running::new(self.start(job)?, timeout);
         running.attend(output, cancel)?;
         let notices = std::mem::take(&mut running.notices);
-        let maker = running.maker;
         let exit = running.finish()?;
-        Ok(Outcome {
-            exit,
-            notices,
-            maker,
-        })
+        Ok(Outcome { exit, notices })
     }
 
     /// Decides all that the spec leaves open. The link lives as long as the job uses it.

@@ -66,7 +66,6 @@ pub(super) struct Running {
     exit: Option<Exit>,
     failed: Option<SandboxError>,
     pub(super) notices: Vec<Notice>,
-    pub(super) maker: Option<(u32, u32)>,
 }
 
 /// What poll(2) found.
@@ -91,7 +90,6 @@ impl Running {
             exit: None,
             failed: None,
             notices: Vec::new(),
-            maker: None,
         }
     }
 
@@ -217,7 +215,6 @@ impl Running {
                 }
             }
             Some(Report::Notice(notice)) => self.notices.push(notice),
-            Some(Report::Maker(uid, gid)) => self.maker = Some((uid, gid)),
             Some(Report::Exited(exit)) => self.exit = Some(exit),
             // The first failure is the cause of those that follow.
             Some(Report::Failed(error)) => {

@@ -226,8 +226,6 @@ pub struct Outcome {
     pub exit: Exit,
     /// What was not as asked; worth a line each, once a build.
     pub notices: Vec<Notice>,
-    /// The user and group that the command ran as, where its files cannot belong to them.
-    pub maker: Option<(u32, u32)>,
 }
 
 /// Something that is not as asked but does not fail a build.

@@ -18,8 +18,7 @@ use crate::layer::{Contents, Encoding, LayerError, Written, write_layer};
 use crate::rooted::{Links, Root, read_directory};
 use crate::sys::xattr;
 use crate::tree::{
-    Device, Entry, Kind, OWNER_NOTE, SPECIAL_OWNER_NOTE, TreePath, Unread, owner_note,
-    owner_of_note, special_owner_note,
+    Device, Entry, Kind, OWNER_NOTE, TreePath, Unread, note_of_owner, owner_of_note,
 };
 
 /// Names of one directory that are done in one go.
@@ -30,8 +29,6 @@ const CHUNK: usize = 512;
 pub struct FreezeOptions {
     /// Later times become this one, on disk too.
     pub epoch: Epoch,
-    /// Who made what the command made, where everything belongs to one id; `None` elsewhere.
-    pub maker: Option<(u32, u32)>,
     /// Which notes are the builder's.
     pub believed: Believed,
 }
@@ -344,7 +341,7 @@ impl Walk<'_> {
             };
             jobs.push(job);
         }
-        let owner = self.owner(here, name, &state, &extended).map_err(failed)?;
+        let owner = Self::owner(here, name, &state, &extended).map_err(failed)?;
         let (unchanged, mtime) = self.judge(
             (directory, name, &path),
             (&state, owner, extended.device),
@@ -387,7 +384,6 @@ impl Walk<'_> {
 
     /// Whose something is in the layer.
     fn owner(
-        &self,
         here: &Here,
         name: &CStr,
         state: &Statx,
@@ -401,8 +397,7 @@ impl Walk<'_> {
             return Ok(real);
         }
         // The command made it. (Before or after the directory got its group, that is not known.)
-        let (user, group) = self.options.maker.unwrap_or(real);
-        let owner = (user, here.group.unwrap_or(group));
+        let owner = (real.0, here.group.unwrap_or(real.1));
         if owner != real {
             // The next command changes it without making it.
             note_owner((here.directory.as_fd(), name), state, owner)?;
@@ -472,12 +467,9 @@ fn note_owner(
     state: &Statx,
     owner: (u32, u32),
 ) -> io::Result<()> {
-    if type_of(state).is_file() || type_of(state).is_dir() {
-        xattr::set_at(directory, name, OWNER_NOTE, &owner_note(owner))
-    } else {
-        let note = special_owner_note(owner);
-        xattr::set_at(directory, name, SPECIAL_OWNER_NOTE, &note)
-    }
+    let is_special = !(type_of(state).is_file() || type_of(state).is_dir());
+    let (attribute, note) = note_of_owner(is_special, owner);
+    xattr::set_at(directory, name, attribute, &note)
 }
 
 /// Whether two states have the same modification time, fractions included.

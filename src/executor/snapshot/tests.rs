@@ -103,7 +103,6 @@ impl Stack {
         let upper = self.path(&format!("upper{}", self.layers.len()));
         let options = FreezeOptions {
             epoch: EPOCH,
-            maker: None,
             believed: Believed::default(),
         };
         let frozen = freeze(&upper, &self.lowers(), &options).unwrap();
@@ -250,7 +249,6 @@ fn names_reserved_for_deletions_are_refused() {
     write(&upper.join("d/.wh.x"), "");
     let options = FreezeOptions {
         epoch: EPOCH,
-        maker: None,
         believed: Believed::default(),
     };
     let error = freeze(&upper, &[], &options).unwrap_err();
@@ -277,7 +275,6 @@ fn marks_of_the_driver_that_a_command_made_up_are_none() {
     let freeze = |devices| {
         let options = FreezeOptions {
             epoch: EPOCH,
-            maker: None,
             believed: Believed {
                 owners: false,
                 devices,
@@ -318,7 +315,6 @@ fn notes_say_what_a_file_is_in_the_layer() {
     }
     let options = FreezeOptions {
         epoch: EPOCH,
-        maker: None,
         believed: Believed {
             owners: true,
             devices: true,

@@ -62,7 +62,7 @@ impl Notes {
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;
         let file = self.target(call, target)?.open()?;
         let mut caller = Caller::of(&self.processes.directory(call)?).ok_or(Errno::PERM)?;
-        if self.is_user() {
+        if !self.people.of(call.thread).is_privileged() {
             // To the kernel it is root; it may give its files no capabilities all the same.
             caller.capabilities = CapabilitySet::empty();
         }

@@ -9,6 +9,7 @@ use rustix::thread::CapabilitySet;
 
 use super::caller::Caller;
 use super::owner::path_of;
+use super::place::split;
 use super::{Notes, Noting, descriptor, low};
 use crate::executor::sandbox::memory;
 use crate::executor::sandbox::seccomp::Making;
@@ -27,9 +28,10 @@ pub(super) fn noted(file: &OwnedFd) -> Option<Device> {
 
 impl Notes {
     /// Makes an empty file that stands for the device that a call wants.
-    pub(super) fn make_device(&self, call: &Call, number: u32) -> Result<Answer, Errno> {
+    pub(super) fn make_device(&self, call: &Call) -> Result<Answer, Errno> {
         let [first, second, third, fourth, ..] = call.args;
-        let (directory, path, mode, device) = if number == Making::HERE.mknod {
+        let is_mknod = u32::try_from(call.number) == Ok(Making::HERE.mknod);
+        let (directory, path, mode, device) = if is_mknod {
             (libc::AT_FDCWD, first, low(second), low(third))
         } else {
             (descriptor(first), second, low(third), low(fourth))
@@ -43,7 +45,8 @@ impl Notes {
         let device = device_of(mode, device);
         // A character device 0:0 is a deletion to overlay, which lets nobody make one.
         let is_whiteout = !device.is_block && (device.major, device.minor) == (0, 0);
-        let may_make = caller.capabilities.contains(CapabilitySet::MKNOD) && !self.is_user();
+        let may_make = caller.capabilities.contains(CapabilitySet::MKNOD)
+            && self.people.of(call.thread).is_privileged();
         if !may_make || is_whiteout {
             return Err(Errno::PERM);
         }
@@ -90,59 +93,9 @@ fn device_of(mode: u32, number: u32) -> Device {
     }
 }
 
-/// The directory of a path, and the name in it.
-fn split(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
-    let end = path.iter().rposition(|byte| *byte != b'/');
-    let Some(end) = end else {
-        return Err(if path.is_empty() {
-            Errno::NOENT
-        } else {
-            Errno::EXIST
-        });
-    };
-    if end + 1 < path.len() {
-        return Err(Errno::NOENT);
-    }
-    let start = path
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .map_or(0, |slash| slash + 1);
-    let (parent, name) = path.split_at(start);
-    match name {
-        b"." | b".." => Err(Errno::EXIST),
-        _ if parent.is_empty() => Ok((b".", name)),
-        _ => Ok((parent, name)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_split_as_the_kernel_splits_them() {
-        let good: [(&str, (&str, &str)); 4] = [
-            ("/null", ("/", "null")),
-            ("null", (".", "null")),
-            ("/dev/a/null", ("/dev/a/", "null")),
-            ("../null", ("../", "null")),
-        ];
-        for (path, (parent, name)) in good {
-            assert_eq!(
-                split(path.as_bytes()),
-                Ok((parent.as_bytes(), name.as_bytes()))
-            );
-        }
-        let bad = [
-            ("", Errno::NOENT),
-            ("a/", Errno::NOENT),
-            ("/", Errno::EXIST),
-            ("a/..", Errno::EXIST),
-        ];
-        for (path, errno) in bad {
-            assert_eq!(split(path.as_bytes()), Err(errno), "{path}");
-        }
-    }
 
     #[test]
     fn device_numbers_are_read_as_the_kernel_writes_them() {

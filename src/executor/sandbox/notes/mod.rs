@@ -9,10 +9,14 @@
 //! PID 1 answers. Mostly there is nothing to tell, so that is found out first, and by one call.
 
 mod attribute;
+mod birth;
 mod caller;
+mod credentials;
+mod deed;
 mod device;
 mod guise;
 mod owner;
+mod people;
 mod place;
 
 use std::cell::Cell;
@@ -23,13 +27,14 @@ use rustix::io::Errno;
 
 use super::memory;
 use super::protect::ProcView;
-use super::seccomp::{Attributes, Making, Owning};
+use super::seccomp::{Attributes, Deed, Making, Owning};
 use super::spec::{SandboxMount, SandboxSpec};
-use super::user::Identity;
 use crate::sys::status;
 use crate::sys::supervise::{self, Answer, Call};
 use crate::tree::{LAYER_NOTES, LayerNotes};
+pub(super) use birth::Births;
 use caller::Processes;
+use people::People;
 use place::Place;
 
 /// What is noted in a sandbox.
@@ -69,7 +74,11 @@ pub(super) fn below(spec: &SandboxSpec) -> LayerNotes {
             owners: true,
             devices: false,
         },
-        SandboxMount::Tmpfs { .. } | SandboxMount::Secret { .. } => LayerNotes::default(),
+        SandboxMount::Secret { uid, gid, .. } => LayerNotes {
+            owners: (*uid, *gid) != (0, 0),
+            devices: false,
+        },
+        SandboxMount::Tmpfs { .. } => LayerNotes::default(),
     });
     mounted.fold(of_layers(&spec.lowers), LayerNotes::or)
 }
@@ -89,26 +98,36 @@ fn of_layers(directories: &[PathBuf]) -> LayerNotes {
 pub(super) struct Notes {
     listener: OwnedFd,
     noting: Noting,
-    /// Who the command runs as; with a single id the kernel takes it for root all the same.
-    identity: Identity,
+    /// What calls are about where owners are noted, by their numbers, sorted.
+    deeds: Vec<(u32, Deed)>,
+    /// Who is who; with a single id the kernel takes everybody for root.
+    people: People,
+    births: Births,
     processes: Processes,
     /// Whether there may be any note that a file could be asked for.
     are_any: Cell<bool>,
 }
 
 impl Notes {
-    /// Answers calls that come from `listener`. `view`: whose processes /proc shows.
+    /// Answers calls that come from `listener`. `view`: whose processes /proc shows. What is in `births`
+    /// when the command has ended is to be settled then.
     pub(super) fn new(
         listener: OwnedFd,
-        identity: Identity,
         view: ProcView,
         below: LayerNotes,
+        births: Births,
     ) -> Self {
         let noting = Noting::here(below);
+        let deeds = match noting {
+            Noting::Owners => Deed::all(),
+            _ => Vec::new(),
+        };
         Self {
             listener,
             noting,
-            identity,
+            deeds,
+            people: People::new(),
+            births,
             // In the cheapest case nobody is asked about a change of root.
             processes: Processes::new(view, noting == Noting::Devices),
             are_any: Cell::new(below != LayerNotes::default()),
@@ -127,6 +146,9 @@ impl Notes {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };
+        if self.births.settle(call.thread) {
+            self.are_any.set(true);
+        }
         let answer = match self.reply(&call) {
             Ok(answer) => answer,
             Err(errno) => Answer::Errno(errno.raw_os_error()),
@@ -141,51 +163,31 @@ impl Notes {
         if let Some((act, target)) = Attributes::of(call.abi).and_then(|calls| calls.find(number)) {
             return self.attribute(call, act, target);
         }
+        if let Ok(position) = self
+            .deeds
+            .binary_search_by_key(&number, |(number, _)| *number)
+        {
+            return self.do_deed(call, self.deeds[position].1);
+        }
         if number == making.mknod || number == making.mknodat {
-            return self.make_device(call, number);
+            return self.make_device(call);
         }
         let changes = [owning.chown, owning.fchown, owning.lchown, owning.fchownat];
         if changes.contains(&number) {
             return self.change_owner(call, number);
         }
         if number == owning.chroot {
+            if !self.people.of(call.thread).is_privileged() {
+                return Err(Errno::PERM);
+            }
             self.processes.expect_other_roots();
             return Ok(Answer::Continue);
-        }
-        if let Some(answer) = self.tell_identity(call, number) {
-            return answer;
         }
         if !self.are_any.get() {
             return Ok(Answer::Continue);
         }
         // Whatever goes wrong here goes wrong in the call itself, with the right error.
         Ok(self.tell(call, number).unwrap_or(Answer::Continue))
-    }
-
-    /// Tells a process who it is; `None` if it does not ask.
-    fn tell_identity(&self, call: &Call, number: u32) -> Option<Result<Answer, Errno>> {
-        let owning = Owning::HERE;
-        if owning.users.contains(&number) {
-            return Some(Ok(Answer::Value(self.identity.uid.into())));
-        }
-        if owning.groups.contains(&number) {
-            return Some(Ok(Answer::Value(self.identity.gid.into())));
-        }
-        let position = owning.all.iter().position(|all| *all == number)?;
-        let id = [self.identity.uid, self.identity.gid][position];
-        #[expect(
-            clippy::host_endian_bytes,
-            reason = "the memory of a process of this machine"
-        )]
-        let id = id.to_ne_bytes();
-        let written = |address: &u64| memory::write(call, *address, &id).is_some();
-        let all_written = call.args[..3].iter().all(written);
-        let done = if all_written {
-            Ok(Answer::Value(0))
-        } else {
-            Err(Errno::FAULT)
-        };
-        Some(done)
     }
 
     /// Tells the state of a file of which something is noted; `None` if it is what the kernel says.

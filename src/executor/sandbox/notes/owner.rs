@@ -6,17 +6,13 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{Notes, Noting, descriptor, device, low};
+use super::credentials::KEEP;
+use super::{Notes, descriptor, device, low};
 use crate::executor::sandbox::seccomp::Owning;
-use crate::executor::sandbox::user::Identity;
 use crate::sys::supervise::{Answer, Call};
 use crate::tree::{
-    OWNER_NOTE, SPECIAL_OWNER_NOTE, owner_note, owner_of_note, special_owner_note,
-    special_owner_of_note,
+    OWNER_NOTE, SPECIAL_OWNER_NOTE, note_of_owner, owner_of_note, special_owner_of_note,
 };
-
-/// "Leave it as it is" for chown(2).
-const KEEP: u32 = u32::MAX;
 
 impl Notes {
     /// Notes the owner that a call gives a file.
@@ -36,36 +32,13 @@ impl Notes {
         };
         let file = place?.open()?;
         self.still_waiting(call)?;
-        if !self.may_give(owner) {
+        let old = noted(&file).unwrap_or((0, 0));
+        if !self.people.of(call.thread).may_give(old, owner) {
             return Err(Errno::PERM);
         }
-        // What has no note was made by the command's user, or by root before.
-        let maker = if self.is_user() {
-            (self.identity.uid, self.identity.gid)
-        } else {
-            (0, 0)
-        };
-        note(&file, owner, maker)?;
+        give(&file, old, owner)?;
         self.are_any.set(true);
         Ok(Answer::Value(0))
-    }
-
-    /// Whether the command runs as a user other than root, whom only we tell from root.
-    pub(super) fn is_user(&self) -> bool {
-        self.noting == Noting::Owners && self.identity.uid != 0
-    }
-
-    /// Root gives files to anybody; users only to themselves and their groups.
-    fn may_give(&self, (uid, gid): (u32, u32)) -> bool {
-        let Identity {
-            uid: own,
-            gid: group,
-            groups,
-            ..
-        } = &self.identity;
-        let is_own = uid == KEEP || uid == *own;
-        let is_group = gid == KEEP || gid == *group || groups.contains(&gid);
-        !self.is_user() || is_own && is_group
     }
 }
 
@@ -89,35 +62,34 @@ pub(super) fn noted(file: &OwnedFd) -> Option<(u32, u32)> {
     }
 }
 
-/// Notes a new owner of a file that was `maker`'s if nothing is noted.
-fn note(file: &OwnedFd, (uid, gid): (u32, u32), maker: (u32, u32)) -> Result<(), Errno> {
-    let old = noted(file).unwrap_or(maker);
+/// Notes the new owner of a file that was `old`'s.
+fn give(file: &OwnedFd, old: (u32, u32), (uid, gid): (u32, u32)) -> Result<(), Errno> {
     // It comes up into the upper directory and loses its set-id bits and capabilities, the note of
     // a special file among them, as with a real change.
     let (root_user, root_group) = (Some(Uid::ROOT), Some(Gid::ROOT));
     rustix::fs::chownat(file, c"", root_user, root_group, AtFlags::EMPTY_PATH)?;
     let chosen = |new, old| if new == KEEP { old } else { new };
-    let new = (chosen(uid, old.0), chosen(gid, old.1));
+    write(file, (chosen(uid, old.0), chosen(gid, old.1)))
+}
+
+/// Notes the owner of a file.
+pub(super) fn write(file: &OwnedFd, owner: (u32, u32)) -> Result<(), Errno> {
     let path = path_of(file);
-    let flags = XattrFlags::empty();
-    if is_special(file)? {
-        if new == (0, 0) && !hands_group_on(file) {
-            return Ok(());
-        }
-        let note = special_owner_note(new);
-        return match rustix::fs::setxattr(&path, SPECIAL_OWNER_NOTE, &note, flags) {
-            // A pipe or a socket without a name: it is in no layer, whoever it belongs to.
-            Err(Errno::OPNOTSUPP) => Ok(()),
-            noted => noted,
-        };
-    }
-    if new == (0, 0) && device::noted(file).is_none() && !hands_group_on(file) {
+    let is_special = is_special(file)?;
+    let is_device = !is_special && device::noted(file).is_some();
+    if owner == (0, 0) && !is_device && !hands_group_on(file) {
+        // A change of owner took the note of a special file away already.
         return match rustix::fs::removexattr(&path, OWNER_NOTE) {
-            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
-            Err(errno) => Err(errno),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+            removed => removed,
         };
     }
-    rustix::fs::setxattr(&path, OWNER_NOTE, &owner_note(new), flags)
+    let (attribute, note) = note_of_owner(is_special, owner);
+    match rustix::fs::setxattr(&path, attribute, &note, XattrFlags::empty()) {
+        // A pipe or a socket without a name: it is in no layer, whoever it belongs to.
+        Err(Errno::OPNOTSUPP) if is_special => Ok(()),
+        noted => noted,
+    }
 }
 
 /// Whether what is in the directory of a file gets that directory's group if nothing is noted of it.

@@ -82,3 +82,58 @@ impl Place {
 fn is_note(name: &[u8]) -> bool {
     name == SPECIAL_OWNER_NOTE.to_bytes() || name.starts_with(NOTES)
 }
+
+/// The directory of a path, and the name in it.
+pub(super) fn split(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
+    let end = path.iter().rposition(|byte| *byte != b'/');
+    let Some(end) = end else {
+        return Err(if path.is_empty() {
+            Errno::NOENT
+        } else {
+            Errno::EXIST
+        });
+    };
+    if end + 1 < path.len() {
+        return Err(Errno::NOENT);
+    }
+    let start = path
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |slash| slash + 1);
+    let (parent, name) = path.split_at(start);
+    match name {
+        b"." | b".." => Err(Errno::EXIST),
+        _ if parent.is_empty() => Ok((b".", name)),
+        _ => Ok((parent, name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_split_as_the_kernel_splits_them() {
+        let good: [(&str, (&str, &str)); 4] = [
+            ("/null", ("/", "null")),
+            ("null", (".", "null")),
+            ("/dev/a/null", ("/dev/a/", "null")),
+            ("../null", ("../", "null")),
+        ];
+        for (path, (parent, name)) in good {
+            assert_eq!(
+                split(path.as_bytes()),
+                Ok((parent.as_bytes(), name.as_bytes()))
+            );
+        }
+        let bad = [
+            ("", Errno::NOENT),
+            ("a/", Errno::NOENT),
+            ("/", Errno::EXIST),
+            ("a/..", Errno::EXIST),
+        ];
+        for (path, errno) in bad {
+            assert_eq!(split(path.as_bytes()), Err(errno), "{path}");
+        }
+    }
+}

@@ -102,14 +102,10 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         Verdict::Allow => vec![plain(RETURN, ACTION_ALLOW)],
         Verdict::Errno(number) => vec![errno(number)],
         Verdict::Ask => vec![plain(RETURN, ACTION_ASK)],
-        Verdict::AskDevice(argument) => vec![
-            plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT * argument),
-            plain(AND, TYPE),
-            jump(IF_EQUAL, CHARACTER_DEVICE, 2, 0),
-            jump(IF_EQUAL, BLOCK_DEVICE, 1, 0),
-            plain(RETURN, ACTION_ALLOW),
-            plain(RETURN, ACTION_ASK),
-        ],
+        Verdict::AskDevice(argument) => ask_device(argument),
+        Verdict::AskBits(argument, bits) => ask_if((IF_ANY_BIT, bits), argument),
+        Verdict::AskEqual(argument, value) => ask_if((IF_EQUAL, value), argument),
+        Verdict::AskOption(option) => ask_option(option),
         Verdict::Itself(others) => itself(others),
         Verdict::ItselfUnless(kind, others) => itself_unless(kind, others),
         // The kernel takes the family from the lower half alone.
@@ -164,6 +160,37 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             first_argument(&values)
         }
     }
+}
+
+fn ask_device(argument: u32) -> Vec<Instruction> {
+    vec![
+        plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT * argument),
+        plain(AND, TYPE),
+        jump(IF_EQUAL, CHARACTER_DEVICE, 2, 0),
+        jump(IF_EQUAL, BLOCK_DEVICE, 1, 0),
+        plain(RETURN, ACTION_ALLOW),
+        plain(RETURN, ACTION_ASK),
+    ]
+}
+
+fn ask_if((test, operand): (u16, u32), argument: u32) -> Vec<Instruction> {
+    vec![
+        plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT * argument),
+        jump(test, operand, 1, 0),
+        plain(RETURN, ACTION_ALLOW),
+        plain(RETURN, ACTION_ASK),
+    ]
+}
+
+fn ask_option([level, name]: [u32; 2]) -> Vec<Instruction> {
+    vec![
+        plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT),
+        jump(IF_EQUAL, level, 0, 2),
+        plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT * 2),
+        jump(IF_EQUAL, name, 1, 0),
+        plain(RETURN, ACTION_ALLOW),
+        plain(RETURN, ACTION_ASK),
+    ]
 }
 
 fn itself(others: Others) -> Vec<Instruction> {

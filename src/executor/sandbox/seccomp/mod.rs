@@ -10,6 +10,7 @@
 mod attributes;
 mod bpf;
 mod changing;
+mod single;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::sys::seccomp::Instruction;
 
 pub(super) use attributes::{Act, Attributes, Target};
 pub(super) use changing::{Changing, Named};
+pub(super) use single::{Birth, Deed, Side, Way, Which};
 use table::{ALLOWED, NONE, Row};
 
 /// What happens to a call.
@@ -43,6 +45,12 @@ enum Verdict {
     Ask,
     /// The supervisor is asked if this argument is the mode of a device node.
     AskDevice(u32),
+    /// The supervisor is asked if this argument has one of these bits.
+    AskBits(u32, u32),
+    /// The supervisor is asked if this argument is this.
+    AskEqual(u32, u32),
+    /// The supervisor is asked if the second and the third argument are these.
+    AskOption([u32; 2]),
     /// It runs if the first argument, a process, is 0: the caller itself.
     Itself(Others),
     /// The same for the second argument if the first is not this kind: all processes of a user.
@@ -292,12 +300,6 @@ pub(super) struct Owning {
     pub(super) newfstatat: u32,
     pub(super) statx: u32,
     pub(super) chroot: u32,
-    /// getuid, geteuid
-    pub(super) users: [u32; 2],
-    /// getgid, getegid
-    pub(super) groups: [u32; 2],
-    /// getresuid, getresgid
-    pub(super) all: [u32; 2],
 }
 
 impl Owning {
@@ -314,9 +316,6 @@ impl Owning {
         newfstatat: 262,
         statx: 332,
         chroot: 161,
-        users: [102, 107],
-        groups: [104, 108],
-        all: [118, 120],
     };
     /// The numbers of this processor.
     #[cfg(target_arch = "aarch64")]
@@ -331,9 +330,6 @@ impl Owning {
         newfstatat: 79,
         statx: 291,
         chroot: 51,
-        users: [174, 175],
-        groups: [176, 177],
-        all: [148, 150],
     };
 
     fn changing(self) -> [u32; 4] {
@@ -352,28 +348,14 @@ impl Owning {
     }
 }
 
-/// setuid, setgid, setreuid, setregid, setgroups, setresuid, setresgid, setfsuid, setfsgid.
-#[cfg(target_arch = "x86_64")]
-const IDENTITY: [u32; 9] = [105, 106, 113, 114, 116, 117, 119, 122, 123];
-/// setuid, setgid, setreuid, setregid, setgroups, setresuid, setresgid, setfsuid, setfsgid.
-#[cfg(target_arch = "aarch64")]
-const IDENTITY: [u32; 9] = [146, 144, 145, 143, 159, 147, 149, 151, 152];
-
-/// Compiles the filter for a single id: the owners of files and device nodes are asked about, changes
-/// of the process's own identity succeed without effect; that identity is asked about, too, if it is not
-/// root's.
-pub(super) fn single_id_filter(is_root: bool) -> Vec<Instruction> {
+/// Compiles the filter for a single id: someone is asked about the owners of files, device nodes, who a
+/// process is, and what it makes.
+pub(super) fn single_id_filter() -> Vec<Instruction> {
     let here = Owning::HERE;
-    let mut known: BTreeMap<u32, Verdict> = BTreeMap::new();
-    known.extend(here.changing().map(|number| (number, Verdict::Ask)));
-    known.extend(here.telling().map(|number| (number, Verdict::Ask)));
-    if !is_root {
-        for numbers in [here.users, here.groups, here.all] {
-            known.extend(numbers.map(|number| (number, Verdict::Ask)));
-        }
-    }
-    known.extend(IDENTITY.map(|number| (number, Verdict::Errno(0))));
-    known.extend(Making::HERE.verdicts());
+    let owning = here.changing().into_iter().chain(here.telling());
+    let mut known: BTreeMap<u32, Verdict> = owning.map(|number| (number, Verdict::Ask)).collect();
+    let deeds = Deed::all().into_iter();
+    known.extend(deeds.map(|(number, deed)| (number, deed.verdict())));
     supervised(known, ABIS.map(|abi| Attributes::all(abi.audit)))
 }
 

@@ -1,0 +1,113 @@
+//! Which process is who.
+//!
+//! What belongs to a process, goes over to what it forks and executes, and means nothing else, is a
+//! resource limit that nobody uses: the time that a process with real-time priority may compute
+//! (`RLIMIT_RTTIME`). How much its soft limit is below the hard one says who the process is. So
+//! nobody has to follow the births and deaths of processes.
+
+use std::cell::RefCell;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit};
+
+use super::credentials::Credentials;
+use crate::sys::limit::real_time_limit;
+
+/// Everybody whom processes of a command are, or were.
+#[derive(Debug)]
+pub(super) struct People {
+    all: RefCell<Vec<Credentials>>,
+}
+
+impl People {
+    /// Everybody is root until told otherwise.
+    pub(super) fn new() -> Self {
+        Self {
+            all: RefCell::new(vec![Credentials::root()]),
+        }
+    }
+
+    /// Who a process is, by a thread of it.
+    pub(super) fn of(&self, thread: u32) -> Credentials {
+        let all = self.all.borrow();
+        let position = if all.len() == 1 { 0 } else { mark_of(thread) };
+        all.get(position).unwrap_or(&all[0]).clone()
+    }
+
+    /// Whether a process is root in every respect, as far as files go; cheaper than [`Self::of`].
+    pub(super) fn makes_as_root(&self, thread: u32) -> bool {
+        self.all.borrow().len() == 1 || self.of(thread).maker() == (0, 0)
+    }
+
+    /// Makes a process somebody.
+    pub(super) fn turn(&self, thread: u32, credentials: Credentials) -> Result<(), Errno> {
+        let position = {
+            let mut all = self.all.borrow_mut();
+            let known = all.iter().position(|other| *other == credentials);
+            known.unwrap_or_else(|| {
+                all.push(credentials);
+                all.len() - 1
+            })
+        };
+        if position != mark_of(thread) {
+            mark(thread, position)?;
+        }
+        Ok(())
+    }
+}
+
+/// The mark on a process: 0 if there is none.
+fn mark_of(thread: u32) -> usize {
+    let read = || {
+        let (soft, hard) = real_time_limit(pid(thread)?).ok()?;
+        hard.checked_sub(soft)
+    };
+    read()
+        .and_then(|mark| usize::try_from(mark).ok())
+        .unwrap_or(0)
+}
+
+fn mark(thread: u32, mark: usize) -> Result<(), Errno> {
+    let process = pid(thread).ok_or(Errno::SRCH)?;
+    let (_, hard) = real_time_limit(process).map_err(|_| Errno::SRCH)?;
+    let below = u64::try_from(mark).map_err(|_| Errno::AGAIN)?;
+    let soft = hard.checked_sub(below).ok_or(Errno::AGAIN)?;
+    let limit = Rlimit {
+        current: (soft != u64::MAX).then_some(soft),
+        maximum: (hard != u64::MAX).then_some(hard),
+    };
+    rustix::process::prlimit(Some(process), Resource::Rttime, limit).map(drop)
+}
+
+fn pid(thread: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(thread).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::sandbox::notes::credentials::Ids;
+
+    #[test]
+    fn a_process_is_who_it_was_made_and_so_is_its_child() {
+        let people = People::new();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let ann = Credentials {
+            users: Ids::all(7),
+            ..Credentials::root()
+        };
+        assert_eq!(people.of(child.id()), Credentials::root());
+        assert!(people.makes_as_root(child.id()));
+        people.turn(child.id(), ann.clone()).unwrap();
+        assert_eq!(people.of(child.id()), ann);
+        assert!(!people.makes_as_root(child.id()));
+        assert_eq!(people.of(std::process::id()), Credentials::root());
+        people.turn(child.id(), Credentials::root()).unwrap();
+        assert_eq!(people.of(child.id()), Credentials::root());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
