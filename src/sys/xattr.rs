@@ -162,6 +162,11 @@ pub fn set_at(directory: BorrowedFd<'_>, name: &CStr, key: &CStr, value: &[u8]) 
     Ok(())
 }
 
+/// Removes an attribute of `name` in `directory`.
+pub fn remove_at(directory: BorrowedFd<'_>, name: &CStr, key: &CStr) -> io::Result<()> {
+    Ok(rustix::fs::lremovexattr(old_path(directory, name)?, key)?)
+}
+
 /// Makes a call of the new family; `None` if the kernel does not have it.
 fn new_call(call: impl FnOnce() -> libc::c_long) -> io::Result<Option<usize>> {
     if IS_OLD_KERNEL.load(Ordering::Relaxed) {
@@ -223,5 +228,7 @@ mod tests {
             assert_eq!(list_at(directory, c"l").unwrap(), Vec::<Vec<u8>>::new());
             set_at(directory, c"f", c"user.a", &value).unwrap();
         }
+        remove_at(directory, c"f", c"user.a").unwrap();
+        assert_eq!(list_at(directory, c"f").unwrap(), Vec::<Vec<u8>>::new());
     }
 }

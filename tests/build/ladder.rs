@@ -66,10 +66,20 @@ pub(crate) fn same_everywhere(dockerfile: &str) -> Option<String> {
     same_at(&Place::all(), dockerfile)
 }
 
-pub(crate) fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
+/// The same at some places.
+fn same_at(places: &[Place], dockerfile: &str) -> Option<String> {
+    same_of(places, &Project::with_busybox, dockerfile)
+}
+
+/// The same for projects of a kind.
+pub(crate) fn same_of(
+    places: &[Place],
+    project: &dyn Fn() -> Option<Project>,
+    dockerfile: &str,
+) -> Option<String> {
     let mut digests = Vec::new();
     for place in places {
-        let mut project = Project::with_busybox()?
+        let mut project = project()?
             .dockerfile(dockerfile)
             .file("data", "of the context\n")
             .file("directory/one", "1")

@@ -1,13 +1,23 @@
 //! The isolation ladder with programs that become somebody else: whose what they make is, and who they
 //! and others take them for, is the same on every rung.
 
-use super::ladder::{Place, same_at, same_everywhere};
+use crate::common::Project;
+use crate::ladder::{Place, same_everywhere, same_of};
+
+/// A program that becomes somebody, tells who it is, and makes things in every way that the kernel has.
+const ACTOR: &str = include_str!("actor.c");
 
 /// Places where programs can gain privileges: without namespaces nothing does.
 fn with_set_id() -> Vec<Place> {
     let all = Place::all().into_iter();
     all.filter(|place| !matches!(place, Place::Chroot | Place::Container(_)))
         .collect()
+}
+
+/// Builds a Dockerfile with that program everywhere, and asserts that the image is the same.
+fn same_with_actor(places: &[Place], dockerfile: &str) {
+    let project = || Project::with_busybox()?.program("actor", ACTOR);
+    same_of(places, &project, dockerfile);
 }
 
 #[test]
@@ -21,6 +31,38 @@ fn what_another_user_makes_is_that_users_on_every_rung() {
         RUN su user -c 'cp -p /tmp/d/g /tmp/copied; (echo x > /tmp/late; mv /tmp/late /tmp/later) & wait; ln /tmp/later /tmp/linked' && touch /tmp/of-root
         RUN start-stop-daemon -S -c user:extra -x /bin/sh -- -c 'echo b > /tmp/started; id -g >> /tmp/started'
         ",
+    );
+}
+
+#[test]
+fn whoever_makes_something_in_whatever_way_owns_it_on_every_rung() {
+    // By chroot what has no name yet gets none.
+    let mut places = Place::all();
+    places.retain(|place| !matches!(place, Place::Chroot | Place::Container(_)));
+    same_with_actor(
+        &places,
+        r"
+        FROM busybox
+        COPY actor /bin/
+        RUN actor make /tmp/root && actor as 1000 1000 2000 make /tmp/user && actor as 7 8 9 told > /seen && actor told >> /seen
+        RUN actor for-a-while 1000 /tmp/effective /tmp/back >> /seen && actor fsuid 1000 /tmp/for-files >> /seen
+        RUN actor as 1000 1000 5 limits && actor as 1000 1000 5 touch /tmp/limited && stat -c %u:%g:%n /tmp/user/* /tmp/* >> /seen
+        RUN mkdir -m 2777 /tmp/shared && chown 5:6 /tmp/shared && chmod 2777 /tmp/shared && actor as 7 8 9 make /tmp/shared/7
+        USER user
+        RUN actor make /tmp/of-user && actor told > /tmp/told && stat -c %u:%g:%n /tmp/of-user/* >> /tmp/told
+        ",
+    );
+}
+
+#[test]
+fn a_socket_tells_who_its_other_end_is_on_every_rung() {
+    same_with_actor(
+        &Place::all(),
+        r#"
+        FROM busybox
+        COPY actor /bin/
+        RUN actor peer > /seen && cat /seen && test "$(cat /seen)" = "$(printf 'server 0:0\nclient 1000:1000 12')"
+        "#,
     );
 }
 
@@ -58,6 +100,7 @@ fn a_user_finds_its_own_files_its_own_on_every_rung() {
         RUN mkdir /tmp/a && touch /tmp/a/f && test -O /tmp/a/f && stat -c %U:%G /tmp/a /tmp/a/f > /tmp/seen && id >> /tmp/seen
         RUN --mount=type=cache,target=/tmp/cache,uid=1000 touch /tmp/cache/mine && test -O /tmp/cache/mine
         RUN --mount=type=cache,target=/tmp/cache,uid=1000 stat -c %u:%g /tmp/cache /tmp/cache/mine >> /tmp/seen
+        RUN --mount=type=secret,id=s,uid=1000,gid=5 stat -c %u:%g:%a /run/secrets/s >> /tmp/seen
         RUN touch /tmp/b && chmod 4755 /tmp/b && mv /tmp/b /tmp/c && ln -s c /tmp/l && echo x >> /tmp/a/f
         USER 77:88
         RUN touch /tmp/numbers && stat -c %u:%g /tmp/numbers >> /tmp/numbers && id -G >> /tmp/numbers
@@ -67,15 +110,30 @@ fn a_user_finds_its_own_files_its_own_on_every_rung() {
 
 #[test]
 fn set_id_programs_are_who_they_say_where_programs_gain_privileges() {
-    same_at(
+    same_with_actor(
         &with_set_id(),
         r"
         FROM busybox
-        RUN cp /bin/busybox /bin/id0 && cp /bin/busybox /bin/sh0 && ln -s id0 /bin/id1
-        RUN cp /bin/busybox /stat && chown user:extra /stat && chmod 6755 /stat && cp -a /stat /tmp/touch
-        RUN /tmp/touch /tmp/by-set-id && /stat -c %u:%g /tmp/by-set-id > /seen
+        COPY --chown=user:extra --chmod=6755 actor /bin/user-actor
+        COPY --chmod=4755 actor /bin/root-actor
+        COPY --chmod=755 actor /bin/actor
+        RUN user-actor told > /seen && user-actor touch /tmp/by-set-id && actor as 7 8 9 told >> /seen && printf '#!/bin/actor told\n' > /bin/script && chmod 4755 /bin/script
         USER 77
-        RUN /tmp/touch /tmp/by-user && stat -c %u:%g /tmp/by-user > /tmp/seen
+        RUN user-actor told > /tmp/seen && root-actor told >> /tmp/seen && user-actor touch /tmp/by-user && script >> /tmp/seen
+        RUN root-actor touch /tmp/by-root && actor touch /tmp/by-77 && root-actor as 5 6 7 told >> /tmp/seen && root-actor as 5 6 7 touch /tmp/by-5
+        ",
+    );
+}
+
+#[test]
+fn acls_set_modes_and_are_not_kept_on_every_rung() {
+    same_with_actor(
+        &Place::all(),
+        r"
+        FROM busybox
+        COPY actor /bin/
+        RUN touch /file && mkdir /d && actor acl /file system.posix_acl_access 1000 && actor acl /d system.posix_acl_default 1000 && mkdir /d/sub && (umask 077; touch /d/masked)
+        RUN mkdir /d/later && (umask 027; touch /d/made /d/sub/made) && stat -c %a:%n /file /d/* /d/sub/* > /seen
         ",
     );
 }

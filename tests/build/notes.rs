@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Project, skip};
+use crate::common::Project;
 use crate::ladder::Place;
 
 /// Sets, reads, lists and removes attributes, in every way that the kernel has; each call that a command
@@ -100,21 +100,7 @@ int main(int count, char **words) {
 
 /// A project with the program in its context; `None` if there is no compiler.
 fn project() -> Option<Project> {
-    let project = Project::with_busybox()?;
-    let (source, program) = (project.path("attribute.c"), project.path("attribute"));
-    std::fs::write(&source, PROGRAM).unwrap();
-    let compile = |compiler: &str| {
-        let mut command = Command::new(compiler);
-        command.args(["-static", "-no-pie", "-w", "-pthread", "-o"]);
-        let compiled = command.arg(&program).arg(&source).status();
-        compiled.is_ok_and(|status| status.success())
-    };
-    if !compile("cc") && !compile("musl-gcc") {
-        skip("no compiler makes static programs here");
-        return None;
-    }
-    let bytes = std::fs::read(&program).unwrap();
-    Some(project.file("attribute", bytes).mode("attribute", 0o755))
+    Project::with_busybox()?.program("attribute", PROGRAM)
 }
 
 /// What a build at a place makes: `tar -tv` of its root, without times, sorted.

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use super::{Run, User, busybox, dedent};
+use super::{Run, User, busybox, dedent, skip};
 
 /// A directory to build, with a home and a store of its own.
 #[derive(Debug)]
@@ -71,6 +72,26 @@ impl Project {
     pub fn script(self, path: &str, text: &str) -> Self {
         self.put(path, dedent(text));
         self.mode(path, 0o755)
+    }
+
+    /// Compiles a static program into the context; `None`, with a printed reason, if there is no compiler.
+    pub fn program(self, name: &str, source: &str) -> Option<Self> {
+        let (file, program) = (self.path(&format!("{name}.c")), self.path(name));
+        fs::write(&file, source).unwrap();
+        let compile = |compiler: &str| {
+            let mut command = Command::new(compiler);
+            command.args(["-static", "-no-pie", "-w", "-pthread", "-o"]);
+            let status = command.arg(&program).arg(&file).status().ok()?;
+            Some(status.success())
+        };
+        let compiled = ["cc", "musl-gcc"].map(compile);
+        if compiled == [None, None] {
+            skip("no compiler is installed");
+            return None;
+        }
+        assert!(compiled.contains(&Some(true)), "{name} does not compile");
+        let bytes = fs::read(&program).unwrap();
+        Some(self.file(name, bytes).mode(name, 0o755))
     }
 
     /// Makes a directory of the context.

@@ -30,7 +30,12 @@ pub(super) struct Extended {
     pub(super) copied_up: bool,
     /// A mark of the driver that cannot be handled.
     pub(super) foreign: Option<&'static str>,
+    /// Lists of who may do what, which no layer has.
+    pub(super) lists: Vec<&'static CStr>,
 }
+
+/// Access control lists.
+const LISTS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
 
 /// Which notes are the builder's own: only in a user namespace nobody else can write them. There overlayfs
 /// has its marks as `user.overlay.*`, elsewhere as `trusted.overlay.*`.
@@ -65,6 +70,8 @@ pub(super) fn extended(
         };
         extended.foreign = extended.foreign.or(mark);
         extended.copied_up |= overlay == Some(b"origin");
+        let list = LISTS.into_iter().find(|list| list.to_bytes() == key);
+        extended.lists.extend(list);
         let is_owner = believed.owners && key == OWNER_NOTE.to_bytes();
         let is_device = believed.devices && key == DEVICE_NOTE.to_bytes();
         if overlay != Some(b"opaque") && !is_owner && !is_device && !is_image_xattr(&key) {
@@ -91,6 +98,15 @@ pub(super) fn extended(
         }
     }
     Ok(extended)
+}
+
+impl Extended {
+    /// Takes away what no layer has, and what would change what later commands make: they find what they
+    /// would find if the layer had been fetched.
+    pub(super) fn strip(&self, (directory, name): (BorrowedFd<'_>, &CStr)) -> io::Result<()> {
+        let mut lists = self.lists.iter();
+        lists.try_for_each(|list| xattr::remove_at(directory, name, list))
+    }
 }
 
 /// A file capability without the user namespace that it was set in (`vfs_ns_cap_data` revision 3

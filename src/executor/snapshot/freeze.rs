@@ -329,6 +329,7 @@ impl Walk<'_> {
         }
         let extended = compare::extended(directory, name, self.options.believed);
         let extended = extended.map_err(failed)?;
+        extended.strip((directory, name)).map_err(failed)?;
         if let Some(feature) = extended.foreign {
             return Err(SnapshotError::Redirected { path, feature });
         }

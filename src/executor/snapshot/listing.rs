@@ -261,6 +261,7 @@ impl Since<'_> {
         // In such a root commands write what they like: no note is the builder's own.
         let believed = compare::Believed::default();
         let extended = compare::extended(directory, name, believed).map_err(failed)?;
+        extended.strip((directory, name)).map_err(failed)?;
         let kind = kind_of((directory, name), state, extended.device).map_err(failed)?;
         let is_time_kept = state.stx_mtime.tv_nsec == 0
             && below.is_some_and(|node| node.entry.mtime == state.stx_mtime.tv_sec);

@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::guise::Guise;
 use super::owner::{is_special, path_of};
 use super::place::Place;
-use super::{Notes, Noting, descriptor, low};
+use super::{Notes, Noting, acl, descriptor, low};
 use crate::executor::sandbox::memory;
 use crate::executor::sandbox::seccomp::{Act, Target};
 use crate::sys::supervise::{Answer, Call};
@@ -59,6 +59,10 @@ impl Notes {
             _ => Vec::new(),
         };
         may_change(act, &name, &value)?;
+        let value = match self.noting {
+            Noting::Owners => acl::of_one_id(&name, value),
+            _ => value,
+        };
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;
         let file = self.target(call, target)?.open()?;
         let mut caller = Caller::of(&self.processes.directory(call)?).ok_or(Errno::PERM)?;

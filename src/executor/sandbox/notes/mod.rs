@@ -8,6 +8,7 @@
 //!
 //! PID 1 answers. Mostly there is nothing to tell, so that is found out first, and by one call.
 
+mod acl;
 mod attribute;
 mod birth;
 mod caller;
