@@ -80,6 +80,25 @@ fn users_give_nothing_away_on_every_rung() {
 }
 
 #[test]
+fn what_a_user_may_not_do_is_the_same_on_every_rung() {
+    same_everywhere(
+        r#"
+        FROM busybox
+        RUN mkdir -p /srv/app/sub /sticky /open && chmod 1777 /sticky && chmod 777 /open && echo x > /sticky/of-root && echo x > /open/of-root && echo x > /srv/app/file && chmod 666 /srv/app/file
+        RUN mkdir -m 775 /team && chown 0:2000 /team && install -d -m 700 -o 1000 /private 2> /dev/null || { mkdir -m 700 /private && chown 1000 /private; }
+        USER user
+        RUN set +e; try() { "$@" > /dev/null 2>&1; echo "$? $*"; }; \
+            { try touch /srv/app/new; try mkdir /srv/app/new; try ln -s x /srv/app/new; try mkfifo /srv/app/new; try ln /srv/app/file /srv/app/new; \
+              try sh -c 'echo y >> /srv/app/file'; try sh -c 'echo y >> /open/of-root'; try rm /open/of-root; try rm -f /sticky/of-root; try mv /sticky/of-root /sticky/mine; \
+              try mv /srv/app/file /tmp/file; try rmdir /srv/app/sub; try rm /srv/app/none; try mkdir /srv/app/sub; try touch /sticky/mine; try rm /sticky/mine; \
+              try test -w /srv/app; try test -w /srv/app/file; try test -x /etc/passwd; try test -w /team; try touch /team/new; try touch /private/new; try test -r /private; \
+              try mkdir -p /tmp/a/b/; try rmdir /tmp/a/b/; try sh -c ': > /etc/passwd'; try sh -c 'echo > /dev/null'; try test -w /dev/null; try test -w /; } > /tmp/seen
+        RUN cat /tmp/seen
+        "#,
+    );
+}
+
+#[test]
 fn directories_hand_their_group_to_what_another_user_makes_on_every_rung() {
     same_everywhere(
         r"

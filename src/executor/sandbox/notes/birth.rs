@@ -12,10 +12,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::permission::WRITE;
 use super::place::split;
 use super::{Notes, descriptor, low, owner};
 use crate::executor::sandbox::memory;
-use crate::executor::sandbox::seccomp::{Birth, Way};
+use crate::executor::sandbox::seccomp::{Path, Way};
 use crate::sys::limit::real_time_limit;
 use crate::sys::supervise::{Answer, Call};
 
@@ -85,63 +86,131 @@ fn is_alive(thread: u32) -> bool {
 }
 
 impl Notes {
-    /// Lets a call make something, and puts down whose that will be. Whatever goes wrong here goes wrong
-    /// in the call itself, with the right error.
-    pub(super) fn expect(&self, call: &Call, birth: Birth) -> Answer {
-        if !self.people.makes_as_root(call.thread) {
-            let expected = self.expected(call, birth);
-            self.births.lock().extend(expected.ok().flatten());
+    /// Lets a call make or change something, and puts down whose what it makes will be; EACCES if the
+    /// caller may not. Whatever else goes wrong here goes wrong in the call itself, with the right error.
+    pub(super) fn make(&self, call: &Call, path: Path, way: Way) -> Result<Answer, Errno> {
+        if self.people.makes_as_root(call.thread) {
+            return Ok(Answer::Continue);
         }
-        Answer::Continue
+        match (Opening::of(call, way), named(call, path, way)) {
+            (Some(opening), Some(name)) => self.open(call, (path, name), (way, opening)),
+            _ => Ok(Answer::Continue),
+        }
     }
 
-    /// What a call is about to make; `None` if it is there already.
-    fn expected(&self, call: &Call, birth: Birth) -> Result<Option<Expected>, Errno> {
-        let Some(follow) = follows(call, birth.way) else {
-            return Ok(None);
-        };
-        let base = birth.directory.map(|position| call.args[position]);
-        let base = base.map_or(libc::AT_FDCWD, descriptor);
-        let mut path = memory::path(call, call.args[birth.path])?;
+    fn open(
+        &self,
+        call: &Call,
+        (path, mut name): (Path, Vec<u8>),
+        (way, opening): (Way, Opening),
+    ) -> Result<Answer, Errno> {
+        let credentials = self.people.of(call.thread);
+        let who = credentials.for_files();
         for _ in 0..LINKS_MAX {
-            let (parent, name) = split(&path)?;
-            let directory = self.processes.place(call, base, parent, true)?.open()?;
-            let name = CString::new(name).map_err(|_| Errno::INVAL)?;
-            match rustix::fs::readlinkat(&directory, &name, Vec::new()) {
-                Err(Errno::NOENT) => {
-                    let maker = self.people.of(call.thread).maker();
-                    return Ok(Some(Expected {
+            let Some((directory, last)) = self.parent(call, path, &name) else {
+                break;
+            };
+            match rustix::fs::readlinkat(&directory, &last, Vec::new()) {
+                Err(Errno::NOENT) if opening.makes => {
+                    self.may_make_in(who, &directory)?;
+                    let maker = credentials.maker();
+                    self.births.lock().push(Expected {
                         thread: call.thread,
                         owner: (maker.0, group_in(&directory)?.unwrap_or(maker.1)),
                         directory,
-                        name,
-                        is_link: birth.way == Way::Link,
-                    }));
+                        name: last,
+                        is_link: way == Way::Link,
+                    });
+                    break;
                 }
-                Ok(target) if follow => path = behind(parent, target.as_bytes()),
-                _ => return Ok(None),
+                Ok(target) if opening.follows => name = behind(&name, target.as_bytes()),
+                // It is there, and no link.
+                Err(Errno::INVAL) if opening.changes => {
+                    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let file = rustix::fs::openat(directory, last, flags, Mode::empty())?;
+                    self.may(who, &file, WRITE)?;
+                    break;
+                }
+                _ => break,
             }
         }
-        Ok(None)
+        Ok(Answer::Continue)
+    }
+
+    /// The directory of what a caller calls by a path, and the name in it.
+    pub(super) fn parent(
+        &self,
+        call: &Call,
+        path: Path,
+        name: &[u8],
+    ) -> Option<(OwnedFd, CString)> {
+        let base = path.directory.map(|position| call.args[position]);
+        let base = base.map_or(libc::AT_FDCWD, descriptor);
+        let (parent, last) = split(without_slashes(name)).ok()?;
+        let directory = self.processes.place(call, base, parent, true).ok()?;
+        Some((directory.open().ok()?, CString::new(last).ok()?))
     }
 }
 
-/// Whether a call that may make something follows a link at the end of its path; `None` if it makes
-/// nothing.
-fn follows(call: &Call, way: Way) -> Option<bool> {
-    let flags = match way {
-        Way::Open(position) => low(call.args[position]),
-        Way::OpenHow(position) => {
-            // The lower half of 64 bits, which comes first on the processors that this runs on.
-            *memory::words(call, call.args[position], 2).ok()?.first()?
-        }
-        Way::Create => return Some(true),
-        Way::Node(_) | Way::New | Way::Link => return Some(false),
-    };
-    let flags = OFlags::from_bits_retain(flags);
-    flags
-        .contains(OFlags::CREATE)
-        .then(|| !flags.intersects(OFlags::EXCL | OFlags::NOFOLLOW))
+/// What a call does with what its path names.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    /// Whether it follows a link at the end of the path.
+    follows: bool,
+    /// Whether it makes what is not there.
+    makes: bool,
+    /// Whether it changes what is there.
+    changes: bool,
+}
+
+impl Opening {
+    fn of(call: &Call, way: Way) -> Option<Self> {
+        let (follows, makes, changes) = match way {
+            Way::Open(position) => Self::of_flags(low(call.args[position])),
+            Way::OpenHow(position) => {
+                // The lower half of 64 bits, which comes first on the processors that this runs on.
+                Self::of_flags(*memory::words(call, call.args[position], 2).ok()?.first()?)
+            }
+            Way::Create => (true, true, true),
+            Way::Truncate => (true, false, true),
+            Way::Node(_) | Way::New | Way::Link | Way::Socket => (false, true, false),
+        };
+        Some(Self {
+            follows,
+            makes,
+            changes,
+        })
+    }
+
+    fn of_flags(flags: u32) -> (bool, bool, bool) {
+        let flags = OFlags::from_bits_retain(flags);
+        let makes = flags.contains(OFlags::CREATE);
+        let is_new = makes && flags.contains(OFlags::EXCL);
+        let changes = flags.intersects(OFlags::RWMODE | OFlags::TRUNC);
+        let follows = !is_new && !flags.contains(OFlags::NOFOLLOW);
+        (follows, makes, changes)
+    }
+}
+
+/// The path that a call names something by.
+fn named(call: &Call, path: Path, way: Way) -> Option<Vec<u8>> {
+    if way != Way::Socket {
+        return memory::path(call, call.args[path.name]).ok();
+    }
+    // `struct sockaddr_un`: a family of 16 bits, a path with or without its end; others begin with 0.
+    let length = usize::try_from(call.args[path.name + 1]).ok()?;
+    let length = length.min(size_of::<libc::sockaddr_un>());
+    let address = memory::read_all(call, call.args[path.name], length).ok()?;
+    let family = u16::try_from(libc::AF_UNIX).ok()?.to_le_bytes();
+    let path = address.strip_prefix(&family)?;
+    let end = path.iter().position(|byte| *byte == 0);
+    let path = path.get(..end.unwrap_or(path.len()))?;
+    (!path.is_empty()).then(|| path.to_vec())
+}
+
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/');
+    end.map_or(path, |end| &path[..=end])
 }
 
 /// The group that a directory gives to what is made in it; `None` if it leaves that to the maker.
@@ -152,10 +221,11 @@ fn group_in(directory: &OwnedFd) -> Result<Option<u32>, Errno> {
 }
 
 /// The path of a link's target, as the link's own was written.
-fn behind(parent: &[u8], target: &[u8]) -> Vec<u8> {
+fn behind(link: &[u8], target: &[u8]) -> Vec<u8> {
     if target.starts_with(b"/") {
-        target.to_vec()
-    } else {
-        [parent, b"/", target].concat()
+        return target.to_vec();
     }
+    let start = link.iter().rposition(|byte| *byte == b'/');
+    let parent = start.map_or(&b""[..], |slash| &link[..=slash]);
+    [parent, target].concat()
 }

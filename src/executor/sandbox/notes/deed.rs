@@ -11,7 +11,7 @@ use super::credentials::{Change, Credentials};
 use super::owner::path_of;
 use super::{Notes, descriptor, low, owner};
 use crate::executor::sandbox::memory;
-use crate::executor::sandbox::seccomp::{Birth, Deed, Side, Way, Which};
+use crate::executor::sandbox::seccomp::{Deed, Path, Side, Way, Which};
 use crate::sys::supervise::{Answer, Call};
 
 /// The kernel's limit of supplementary groups.
@@ -26,19 +26,16 @@ impl Notes {
             Deed::Ask(side, which) => self.tell_ids(call, side, which),
             Deed::AskGroups => self.tell_groups(call),
             Deed::AskPeer => Ok(self.tell_peer(call).unwrap_or(Answer::Continue)),
-            Deed::Execute(directory, path) => {
+            Deed::AskAccess(path, wanted) => self.answer_access(call, path, wanted),
+            Deed::Execute(path) => {
                 // Whatever goes wrong here goes wrong in the call itself, with the right error.
-                let _ = self.execute(call, directory, path);
+                let _ = self.execute(call, path);
                 Ok(Answer::Continue)
             }
-            Deed::Make(Birth {
-                way: Way::Node(mode),
-                ..
-            }) if is_device(call.args[mode]) => self.make_device(call),
-            Deed::Make(birth) => Ok(self.expect(call, birth)),
+            Deed::Make(_, Way::Node(mode)) if is_device(call.args[mode]) => self.make_device(call),
+            Deed::Make(path, way) => self.make(call, path, way),
+            Deed::Remove(paths) => self.remove(call, paths),
             Deed::Limit(old) => hide_mark(call, old),
-            // What was new has its note by now.
-            Deed::Move => Ok(Answer::Continue),
         }
     }
 
@@ -146,21 +143,8 @@ impl Notes {
     }
 
     /// Makes of a process what the program's set-id bits make of it.
-    fn execute(
-        &self,
-        call: &Call,
-        directory: Option<(usize, usize)>,
-        path: usize,
-    ) -> Result<(), Errno> {
-        let path = call.args[path];
-        let place = match directory {
-            None => self.processes.named(call, libc::AT_FDCWD, path, true),
-            Some((directory, flags)) => {
-                self.processes
-                    .at(call, call.args[directory], path, call.args[flags])
-            }
-        };
-        let file = place?.open()?;
+    fn execute(&self, call: &Call, path: Path) -> Result<(), Errno> {
+        let file = self.find(call, path)?;
         let mode = rustix::fs::fstat(&file)?.st_mode;
         let has_bits = mode & (libc::S_ISUID | libc::S_ISGID) != 0;
         let mode = if has_bits && self.heeds_bits(call, &file) {

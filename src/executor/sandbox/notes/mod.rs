@@ -18,6 +18,7 @@ mod device;
 mod guise;
 mod owner;
 mod people;
+mod permission;
 mod place;
 
 use std::cell::Cell;
@@ -104,6 +105,8 @@ pub(super) struct Notes {
     /// Who is who; with a single id the kernel takes everybody for root.
     people: People,
     births: Births,
+    /// The mount that is the root directory.
+    root_mount: u64,
     processes: Processes,
     /// Whether there may be any note that a file could be asked for.
     are_any: Cell<bool>,
@@ -129,6 +132,7 @@ impl Notes {
             deeds,
             people: People::new(),
             births,
+            root_mount: permission::root_mount(),
             // In the cheapest case nobody is asked about a change of root.
             processes: Processes::new(view, noting == Noting::Devices),
             are_any: Cell::new(below != LayerNotes::default()),

@@ -21,7 +21,7 @@ use crate::sys::seccomp::Instruction;
 
 pub(super) use attributes::{Act, Attributes, Target};
 pub(super) use changing::{Changing, Named};
-pub(super) use single::{Birth, Deed, Side, Way, Which};
+pub(super) use single::{Deed, Path, Side, Way, Which};
 use table::{ALLOWED, NONE, Row};
 
 /// What happens to a call.

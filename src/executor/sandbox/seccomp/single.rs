@@ -23,21 +23,21 @@ pub(in super::super) enum Which {
     Files,
 }
 
-/// What a call makes: which arguments name it.
+/// How a call names something: which of its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Birth {
+pub(in super::super) struct Path {
     /// The descriptor of the directory that the path is relative to, if it takes one.
     pub(in super::super) directory: Option<usize>,
     /// The path.
-    pub(in super::super) path: usize,
-    /// How.
-    pub(in super::super) way: Way,
+    pub(in super::super) name: usize,
+    /// Flags of the kind `AT_SYMLINK_NOFOLLOW`.
+    pub(in super::super) flags: Option<usize>,
 }
 
-/// How something is made.
+/// How something is made or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Way {
-    /// By opening it: a link at its end is followed, unless the flags, in this argument, say no.
+    /// By opening it; the flags are this argument.
     Open(usize),
     /// The same, with the flags in a structure: `openat2`.
     OpenHow(usize),
@@ -49,6 +49,10 @@ pub(in super::super) enum Way {
     New,
     /// As a name of what may have none yet.
     Link,
+    /// As a socket, by its address.
+    Socket,
+    /// Nothing is made: its length is changed.
+    Truncate,
 }
 
 /// What a call is about.
@@ -64,26 +68,44 @@ pub(in super::super) enum Deed {
     AskGroups,
     /// It asks who the other end of a socket is.
     AskPeer,
-    /// It executes a program: the directory's argument, the path's, and that of the flags.
-    Execute(Option<(usize, usize)>, usize),
-    /// It may make something.
-    Make(Birth),
-    /// It may give something another name.
-    Move,
+    /// It asks what the process may do; which argument says what.
+    AskAccess(Path, usize),
+    /// It executes a program.
+    Execute(Path),
+    /// It may make or change something.
+    Make(Path, Way),
+    /// It takes names away, or gives the first one's file the second.
+    Remove(&'static [Path]),
     /// It asks for, or changes, the limit that marks who a process is: where it wants the old one.
     Limit(usize),
 }
 
-const fn make(directory: Option<usize>, path: usize, way: Way) -> Deed {
-    Deed::Make(Birth {
-        directory,
-        path,
-        way,
-    })
+const fn path(name: usize) -> Path {
+    Path {
+        directory: None,
+        name,
+        flags: None,
+    }
+}
+
+const fn path_at(directory: usize) -> Path {
+    Path {
+        directory: Some(directory),
+        name: directory + 1,
+        flags: None,
+    }
+}
+
+const fn path_with(flags: usize) -> Path {
+    Path {
+        directory: Some(0),
+        name: 1,
+        flags: Some(flags),
+    }
 }
 
 /// The calls by name. Those that tell and change owners are [`super::Owning`]'s.
-const DEEDS: [(&str, Deed); 37] = [
+const DEEDS: [(&str, Deed); 45] = [
     ("setuid", Deed::Become(Side::User, Which::One)),
     ("setgid", Deed::Become(Side::Group, Which::One)),
     ("setreuid", Deed::Become(Side::User, Which::Effective)),
@@ -101,23 +123,31 @@ const DEEDS: [(&str, Deed); 37] = [
     ("getresgid", Deed::Ask(Side::Group, Which::All)),
     ("getgroups", Deed::AskGroups),
     ("getsockopt", Deed::AskPeer),
-    ("execve", Deed::Execute(None, 0)),
-    ("execveat", Deed::Execute(Some((0, 4)), 1)),
-    ("open", make(None, 0, Way::Open(1))),
-    ("openat", make(Some(0), 1, Way::Open(2))),
-    ("openat2", make(Some(0), 1, Way::OpenHow(2))),
-    ("creat", make(None, 0, Way::Create)),
-    ("mkdir", make(None, 0, Way::New)),
-    ("mkdirat", make(Some(0), 1, Way::New)),
-    ("mknod", make(None, 0, Way::Node(1))),
-    ("mknodat", make(Some(0), 1, Way::Node(2))),
-    ("symlink", make(None, 1, Way::New)),
-    ("symlinkat", make(Some(1), 2, Way::New)),
-    ("link", make(None, 1, Way::Link)),
-    ("linkat", make(Some(2), 3, Way::Link)),
-    ("rename", Deed::Move),
-    ("renameat", Deed::Move),
-    ("renameat2", Deed::Move),
+    ("access", Deed::AskAccess(path(0), 1)),
+    ("faccessat", Deed::AskAccess(path_at(0), 2)),
+    ("faccessat2", Deed::AskAccess(path_with(3), 2)),
+    ("execve", Deed::Execute(path(0))),
+    ("execveat", Deed::Execute(path_with(4))),
+    ("open", Deed::Make(path(0), Way::Open(1))),
+    ("openat", Deed::Make(path_at(0), Way::Open(2))),
+    ("openat2", Deed::Make(path_at(0), Way::OpenHow(2))),
+    ("creat", Deed::Make(path(0), Way::Create)),
+    ("truncate", Deed::Make(path(0), Way::Truncate)),
+    ("mkdir", Deed::Make(path(0), Way::New)),
+    ("mkdirat", Deed::Make(path_at(0), Way::New)),
+    ("mknod", Deed::Make(path(0), Way::Node(1))),
+    ("mknodat", Deed::Make(path_at(0), Way::Node(2))),
+    ("symlink", Deed::Make(path(1), Way::New)),
+    ("symlinkat", Deed::Make(path_at(1), Way::New)),
+    ("link", Deed::Make(path(1), Way::Link)),
+    ("linkat", Deed::Make(path_at(2), Way::Link)),
+    ("bind", Deed::Make(path(1), Way::Socket)),
+    ("unlink", Deed::Remove(&[path(0)])),
+    ("unlinkat", Deed::Remove(&[path_at(0)])),
+    ("rmdir", Deed::Remove(&[path(0)])),
+    ("rename", Deed::Remove(&[path(0), path(1)])),
+    ("renameat", Deed::Remove(&[path_at(0), path_at(2)])),
+    ("renameat2", Deed::Remove(&[path_at(0), path_at(2)])),
     ("getrlimit", Deed::Limit(1)),
     ("setrlimit", Deed::Limit(NOWHERE)),
     ("prlimit64", Deed::Limit(3)),
@@ -129,8 +159,8 @@ const NOWHERE: usize = 6;
 /// `RLIMIT_RTTIME` of getrlimit(2).
 const MARK: u32 = 15;
 
-/// `O_CREAT` of open(2).
-const CREATE: u32 = 0o100;
+/// `O_WRONLY`, `O_RDWR`, `O_CREAT` and `O_TRUNC` of open(2).
+const CHANGING: u32 = 0o1103;
 /// `SOL_SOCKET` and `SO_PEERCRED` of getsockopt(2).
 const PEER: [u32; 2] = [1, 17];
 
@@ -153,10 +183,9 @@ impl Deed {
     /// When a supervisor is asked.
     pub(super) fn verdict(self) -> Verdict {
         match self {
-            Self::Make(Birth {
-                way: Way::Open(flags),
-                ..
-            }) => Verdict::AskBits(u32::try_from(flags).unwrap_or(0), CREATE),
+            Self::Make(_, Way::Open(flags)) => {
+                Verdict::AskBits(u32::try_from(flags).unwrap_or(0), CHANGING)
+            }
             Self::AskPeer => Verdict::AskOption(PEER),
             // The one that may be about another process has it before the limit.
             Self::Limit(3) => Verdict::AskEqual(1, MARK),
