@@ -12,7 +12,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::error::{Errno, SandboxError};
 use super::message::{self, Report};
-use super::spec::SandboxSpec;
+use super::rootfs::has_single_id;
+use super::spec::{RootDriver, SandboxSpec};
 use super::user::Identity;
 use super::{limits, seccomp};
 use crate::sys;
@@ -79,7 +80,11 @@ pub(super) fn prepare(
         limit_bounding_set(CAPABILITIES).map_err(|source| SandboxError::Capabilities { source })?;
     }
     confine()?;
-    become_user(identity)?;
+    // With one id the kernel knows root only; that the command is somebody else is noted.
+    let is_noted = spec.driver == RootDriver::Overlay && has_single_id();
+    if !is_noted {
+        become_user(identity)?;
+    }
     set_capabilities(spec, identity.uid).map_err(|source| SandboxError::Capabilities { source })?;
 
     if entered.is_err() {

@@ -3,6 +3,8 @@
 
 use rustix::io::Errno;
 
+use crate::executor::sandbox::user::Identity;
+
 /// "Leave it as it is" for setreuid(2), setresuid(2) and chown(2).
 pub(super) const KEEP: u32 = u32::MAX;
 
@@ -122,7 +124,19 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Root, as every command begins.
+    /// Who a command begins as.
+    pub(super) fn of(identity: &Identity) -> Self {
+        let mut others = identity.groups.clone();
+        // As the kernel keeps them.
+        others.sort_unstable();
+        Self {
+            users: Ids::all(identity.uid),
+            groups: Ids::all(identity.gid),
+            others,
+        }
+    }
+
+    /// Root, without other groups.
     pub(super) fn root() -> Self {
         Self {
             users: Ids::all(0),

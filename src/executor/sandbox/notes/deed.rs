@@ -147,13 +147,12 @@ impl Notes {
         let file = self.find(call, path)?;
         let mode = rustix::fs::fstat(&file)?.st_mode;
         let has_bits = mode & (libc::S_ISUID | libc::S_ISGID) != 0;
-        let mode = if has_bits && self.heeds_bits(call, &file) {
-            mode
-        } else {
-            0
-        };
         let before = self.people.of(call.thread);
-        let after = before.after_execution(mode, owner::noted(&file).unwrap_or((0, 0)));
+        let after = if has_bits && self.heeds_bits(call, &file) {
+            before.after_execution(mode, owner::noted(&file).unwrap_or((0, 0)))
+        } else {
+            before.after_execution(0, (0, 0))
+        };
         if after == before {
             return Ok(());
         }

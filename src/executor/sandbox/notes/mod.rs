@@ -31,11 +31,13 @@ use super::memory;
 use super::protect::ProcView;
 use super::seccomp::{Attributes, Deed, Making, Owning};
 use super::spec::{SandboxMount, SandboxSpec};
+use super::user::Identity;
 use crate::sys::status;
 use crate::sys::supervise::{self, Answer, Call};
 use crate::tree::{LAYER_NOTES, LayerNotes};
 pub(super) use birth::Births;
 use caller::Processes;
+use credentials::Credentials;
 use people::People;
 use place::Place;
 
@@ -117,20 +119,22 @@ impl Notes {
     /// when the command has ended is to be settled then.
     pub(super) fn new(
         listener: OwnedFd,
+        identity: &Identity,
         view: ProcView,
         below: LayerNotes,
         births: Births,
     ) -> Self {
         let noting = Noting::here(below);
-        let deeds = match noting {
-            Noting::Owners => Deed::all(),
-            _ => Vec::new(),
+        let (deeds, first) = match noting {
+            Noting::Owners => (Deed::all(), Credentials::of(identity)),
+            // The kernel knows who is who, and asks nobody.
+            _ => (Vec::new(), Credentials::root()),
         };
         Self {
             listener,
             noting,
             deeds,
-            people: People::new(),
+            people: People::new(first),
             births,
             root_mount: permission::root_mount(),
             // In the cheapest case nobody is asked about a change of root.

@@ -20,10 +20,10 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Everybody is root until told otherwise.
-    pub(super) fn new() -> Self {
+    /// Everybody is this one until told otherwise.
+    pub(super) fn new(first: Credentials) -> Self {
         Self {
-            all: RefCell::new(vec![Credentials::root()]),
+            all: RefCell::new(vec![first]),
         }
     }
 
@@ -36,7 +36,12 @@ impl People {
 
     /// Whether a process is root in every respect, as far as files go; cheaper than [`Self::of`].
     pub(super) fn makes_as_root(&self, thread: u32) -> bool {
-        self.all.borrow().len() == 1 || self.of(thread).maker() == (0, 0)
+        let all = self.all.borrow();
+        if all.len() == 1 {
+            return all[0].maker() == (0, 0);
+        }
+        drop(all);
+        self.of(thread).maker() == (0, 0)
     }
 
     /// Makes a process somebody.
@@ -90,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_process_is_who_it_was_made_and_so_is_its_child() {
-        let people = People::new();
+        let people = People::new(Credentials::root());
         let mut child = std::process::Command::new("sleep")
             .arg("60")
             .spawn()
