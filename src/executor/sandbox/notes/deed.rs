@@ -164,7 +164,8 @@ impl Notes {
     /// up such privileges.
     fn heeds_bits(&self, call: &Call, file: &OwnedFd) -> bool {
         let mut start = [0; 2];
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        // It may be a FIFO.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let read = rustix::fs::open(path_of(file), flags, Mode::empty())
             .and_then(|file| rustix::io::read(&file, &mut start[..]));
         let status = self.processes.directory(call).ok();

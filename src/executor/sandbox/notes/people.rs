@@ -13,6 +13,9 @@ use rustix::process::{Pid, Resource, Rlimit};
 use super::credentials::Credentials;
 use crate::sys::limit::real_time_limit;
 
+/// So many do not come up in a build; a command could make up others for ever.
+const PEOPLE_MAX: usize = 4096;
+
 /// Everybody whom processes of a command are, or were.
 #[derive(Debug)]
 pub(super) struct People {
@@ -44,15 +47,19 @@ impl People {
         self.of(thread).maker() == (0, 0)
     }
 
-    /// Makes a process somebody.
+    /// Makes a process somebody. EAGAIN if there are too many to know.
     pub(super) fn turn(&self, thread: u32, credentials: Credentials) -> Result<(), Errno> {
         let position = {
             let mut all = self.all.borrow_mut();
             let known = all.iter().position(|other| *other == credentials);
-            known.unwrap_or_else(|| {
+            let position = known.unwrap_or(all.len());
+            if position == all.len() {
+                if position == PEOPLE_MAX {
+                    return Err(Errno::AGAIN);
+                }
                 all.push(credentials);
-                all.len() - 1
-            })
+            }
+            position
         };
         if position != mark_of(thread) {
             mark(thread, position)?;
