@@ -76,6 +76,9 @@ const DOCKERFILE: &str = r#"
     RUN --mount=type=ssh perl -MSocket -e 'socket S, AF_UNIX, SOCK_STREAM, 0; \
         connect S, pack_sockaddr_un($ENV{SSH_AUTH_SOCK}) or die $!; syswrite S, pack("NC", 1, 11); sysread S, $a, 9; print unpack("H*", $a)' > /answer \
      && test "$(cat /answer)" = 000000050c00000000
+    RUN su app -c 'umask 027 && mkdir /tmp/su && touch /tmp/su/f && id' >> /seen && runuser -u app -- ln -s f /tmp/su/l \
+     && perl -e '$( = $) = "5 5 7"; ($<, $>) = (6, 6); open F, ">/tmp/six" or die; print F "$< $> $(: $)\n"' \
+     && setpriv --reuid 8 --regid 9 --clear-groups sh -c 'id > /tmp/eight && ! touch /usr/none 2> /dev/null' && stat -c "%u:%g %a %n" /tmp/* >> /seen
     WORKDIR /home/app
     USER app
     RUN id -un > who && mkdir -p a/b && perl -e 'open F, ">>a/b/log"; print F "one"' && ln who again

@@ -121,6 +121,10 @@ pub(super) struct Credentials {
     pub(super) groups: Ids,
     /// Supplementary groups.
     pub(super) others: Vec<u32>,
+    /// Whether it keeps its capabilities when it becomes somebody else than root (`PR_SET_KEEPCAPS`).
+    pub(super) keeps_capabilities: bool,
+    /// Whether it kept them so.
+    has_capabilities: bool,
 }
 
 impl Credentials {
@@ -133,6 +137,8 @@ impl Credentials {
             users: Ids::all(identity.uid),
             groups: Ids::all(identity.gid),
             others,
+            keeps_capabilities: false,
+            has_capabilities: false,
         }
     }
 
@@ -142,12 +148,32 @@ impl Credentials {
             users: Ids::all(0),
             groups: Ids::all(0),
             others: Vec::new(),
+            keeps_capabilities: false,
+            has_capabilities: false,
         }
     }
 
-    /// Whether it may do what root may. (Capabilities that root keeps as another user do not count.)
+    /// Whether it may do what root may: capabilities(7) are all there, or none.
     pub(super) fn is_privileged(&self) -> bool {
-        self.users.effective == 0
+        self.users.effective == 0 || self.has_capabilities
+    }
+
+    /// Changes users; gives the one to whom what it made belonged. Errors are those of [`Ids::after`].
+    pub(super) fn change_user(&mut self, change: Change) -> Result<u32, Errno> {
+        let before = self.users;
+        self.users = before.after(change, self.is_privileged())?;
+        let is_any_root = |ids: Ids| [ids.real, ids.effective, ids.saved].contains(&0);
+        if is_any_root(before) && !is_any_root(self.users) {
+            self.has_capabilities = self.keeps_capabilities;
+        }
+        Ok(before.files)
+    }
+
+    /// The same for groups.
+    pub(super) fn change_group(&mut self, change: Change) -> Result<u32, Errno> {
+        let before = self.groups;
+        self.groups = before.after(change, self.is_privileged())?;
+        Ok(before.files)
     }
 
     /// Whose what it makes is.
@@ -172,6 +198,8 @@ impl Credentials {
             users: self.users.after_execution(user),
             groups: self.groups.after_execution(is_group.then_some(owner.1)),
             others: self.others.clone(),
+            keeps_capabilities: false,
+            has_capabilities: false,
         }
     }
 }
@@ -241,7 +269,25 @@ mod tests {
             users: Ids::all(id),
             groups: Ids::all(id),
             others: vec![id, 50],
+            ..Credentials::root()
         }
+    }
+
+    #[test]
+    fn capabilities_are_kept_if_asked_for_and_until_something_is_executed() {
+        for keeps in [true, false] {
+            let mut credentials = Credentials::root();
+            credentials.keeps_capabilities = keeps;
+            assert_eq!(credentials.change_user(Change::Three(7, 7, 7)), Ok(0));
+            assert_eq!(credentials.is_privileged(), keeps);
+            assert_eq!(credentials.change_group(Change::One(8)).is_ok(), keeps);
+            let executed = credentials.after_execution(0o755, (0, 0));
+            assert!(!executed.is_privileged() && !executed.keeps_capabilities);
+        }
+        // For a while is no matter of keeping.
+        let mut credentials = Credentials::root();
+        credentials.change_user(Change::Two(KEEP, 7)).unwrap();
+        assert!(!credentials.is_privileged());
     }
 
     #[test]

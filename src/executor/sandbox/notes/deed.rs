@@ -23,6 +23,12 @@ impl Notes {
         match deed {
             Deed::Become(side, which) => self.change_ids(call, side, which),
             Deed::BecomeMember => self.change_groups(call),
+            Deed::KeepCapabilities => {
+                let mut credentials = self.people.of(call.thread);
+                credentials.keeps_capabilities = call.args[1] == 1;
+                self.people.turn(call.thread, credentials)?;
+                Ok(Answer::Continue)
+            }
             Deed::Ask(side, which) => self.tell_ids(call, side, which),
             Deed::AskGroups => self.tell_groups(call),
             Deed::AskPeer => Ok(self.tell_peer(call).unwrap_or(Answer::Continue)),
@@ -48,13 +54,10 @@ impl Notes {
             Which::Files => Change::Files(first),
         };
         let mut credentials = self.people.of(call.thread);
-        let is_privileged = credentials.is_privileged();
-        let ids = match side {
-            Side::User => &mut credentials.users,
-            Side::Group => &mut credentials.groups,
+        let before = match side {
+            Side::User => credentials.change_user(change)?,
+            Side::Group => credentials.change_group(change)?,
         };
-        let before = ids.files;
-        *ids = ids.after(change, is_privileged)?;
         self.still_waiting(call)?;
         self.people.turn(call.thread, credentials)?;
         Ok(Answer::Value(match which {
@@ -127,7 +130,8 @@ impl Notes {
         let socket =
             rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty()).ok()?;
         let peer = getsockopt(&socket, PeerCredentials).ok()?;
-        let process = u32::try_from(peer.pid()).ok()?;
+        // Who is outside of the sandbox has no number here: the kernel tells.
+        let process = u32::try_from(peer.pid()).ok().filter(|pid| *pid != 0)?;
         let Credentials { users, groups, .. } = self.people.of(process);
         let length = *memory::words(call, length_address, 1).ok()?.first()?;
         let words = [process, users.effective, groups.effective];

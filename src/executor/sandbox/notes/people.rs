@@ -107,10 +107,8 @@ mod tests {
             .arg("60")
             .spawn()
             .unwrap();
-        let ann = Credentials {
-            users: Ids::all(7),
-            ..Credentials::root()
-        };
+        let mut ann = Credentials::root();
+        ann.users = Ids::all(7);
         assert_eq!(people.of(child.id()), Credentials::root());
         assert!(people.makes_as_root(child.id()));
         people.turn(child.id(), ann.clone()).unwrap();

@@ -62,6 +62,8 @@ pub(in super::super) enum Deed {
     Become(Side, Which),
     /// It changes its other groups.
     BecomeMember,
+    /// It says whether it keeps its capabilities when it becomes somebody else.
+    KeepCapabilities,
     /// It asks for ids of the process.
     Ask(Side, Which),
     /// It asks for its other groups.
@@ -105,7 +107,7 @@ const fn path_with(flags: usize) -> Path {
 }
 
 /// The calls by name. Those that tell and change owners are [`super::Owning`]'s.
-const DEEDS: [(&str, Deed); 45] = [
+const DEEDS: [(&str, Deed); 46] = [
     ("setuid", Deed::Become(Side::User, Which::One)),
     ("setgid", Deed::Become(Side::Group, Which::One)),
     ("setreuid", Deed::Become(Side::User, Which::Effective)),
@@ -115,6 +117,7 @@ const DEEDS: [(&str, Deed); 45] = [
     ("setfsuid", Deed::Become(Side::User, Which::Files)),
     ("setfsgid", Deed::Become(Side::Group, Which::Files)),
     ("setgroups", Deed::BecomeMember),
+    ("prctl", Deed::KeepCapabilities),
     ("getuid", Deed::Ask(Side::User, Which::One)),
     ("getgid", Deed::Ask(Side::Group, Which::One)),
     ("geteuid", Deed::Ask(Side::User, Which::Effective)),
@@ -156,6 +159,9 @@ const DEEDS: [(&str, Deed); 45] = [
 /// An argument that no call has.
 const NOWHERE: usize = 6;
 
+/// `PR_SET_KEEPCAPS` of prctl(2).
+const KEEP_CAPABILITIES: u32 = 8;
+
 /// `RLIMIT_RTTIME` of getrlimit(2).
 const MARK: u32 = 15;
 
@@ -186,6 +192,7 @@ impl Deed {
             Self::Make(_, Way::Open(flags)) => {
                 Verdict::AskBits(u32::try_from(flags).unwrap_or(0), CHANGING)
             }
+            Self::KeepCapabilities => Verdict::AskEqual(0, KEEP_CAPABILITIES),
             Self::AskPeer => Verdict::AskOption(PEER),
             // The one that may be about another process has it before the limit.
             Self::Limit(3) => Verdict::AskEqual(1, MARK),
