@@ -9,6 +9,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
 use super::seccomp::{Instruction, Program};
 
 /// `_IOWR('!', 0, struct seccomp_notif)`
@@ -121,6 +123,30 @@ pub fn receive(listener: impl AsFd) -> io::Result<Call> {
     // SAFETY: the kernel writes one struct seccomp_notif, which `call` is, all zero as it wants.
     unsafe { request(listener, RECEIVE, (&raw mut call).cast()) }?;
     Ok(call)
+}
+
+/// Waits for the next call; `None` once nobody is left who could make one. (From Linux 6.11 on taking a
+/// call does not wait then, but fails at once, as it does for a caller that was killed.)
+pub fn next(listener: impl AsFd) -> io::Result<Option<Call>> {
+    loop {
+        match receive(listener.as_fd()) {
+            Ok(call) => return Ok(Some(call)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+            Err(_) => (),
+        }
+        let mut events = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut events, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => (),
+            Err(errno) => return Err(errno.into()),
+            Ok(_) => {
+                let found = events[0].revents().unwrap_or(PollFlags::empty());
+                if !found.contains(PollFlags::POLLIN) {
+                    return Ok(None);
+                }
+            }
+        }
+    }
 }
 
 /// Tells whether the call still waits: only then is what was read from its thread's memory its.

@@ -143,27 +143,23 @@ impl Notes {
         }
     }
 
-    /// Answers calls as long as this process lives.
-    pub(super) fn answer_all(&self) -> ! {
-        loop {
-            self.serve();
+    /// Answers calls as long as anybody is left to make some.
+    pub(super) fn answer_all(&self) {
+        while let Ok(Some(call)) = supervise::next(&self.listener) {
+            self.serve(&call);
         }
     }
 
-    /// Answers the next call.
-    fn serve(&self) {
-        let Ok(call) = supervise::receive(&self.listener) else {
-            return;
-        };
+    fn serve(&self, call: &Call) {
         if self.births.settle(call.thread) {
             self.are_any.set(true);
         }
-        let answer = match self.reply(&call) {
+        let answer = match self.reply(call) {
             Ok(answer) => answer,
             Err(errno) => Answer::Errno(errno.raw_os_error()),
         };
         // A caller that was killed meanwhile needs no answer.
-        let _ = supervise::answer(&self.listener, &call, answer);
+        let _ = supervise::answer(&self.listener, call, answer);
     }
 
     fn reply(&self, call: &Call) -> Result<Answer, Errno> {
