@@ -45,3 +45,22 @@ pub(super) fn receive(socket: &UnixStream) -> Option<OwnedFd> {
     supervise::wake_up_quickly(&listener);
     Some(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::executor::sandbox::seccomp;
+    use crate::sys::supervise;
+
+    #[test]
+    fn the_wait_for_calls_ends_with_those_who_could_make_them() {
+        let caller = std::thread::spawn(|| {
+            supervise::no_new_privileges().unwrap();
+            supervise::install_with_listener(&seccomp::devices_filter())
+        });
+        let Ok(listener) = caller.join().unwrap() else {
+            // Below another supervisor there is none.
+            return;
+        };
+        assert!(supervise::next(&listener).unwrap().is_none());
+    }
+}
