@@ -27,6 +27,7 @@ mod devices;
 mod error;
 mod files;
 mod forward;
+mod host_name;
 mod init;
 mod inside;
 mod janitor;

@@ -294,6 +294,9 @@ pub enum Notice {
     /// A limit of a mount that is an ordinary directory.
     #[error("the size of tmpfs mounts is not limited here: they are directories of the store")]
     NoSizeLimit,
+    /// The host's name is not the one that was asked for.
+    #[error("RUN sees the host name of this machine or container: another one was refused")]
+    HostName,
     /// /proc shows the processes of the host.
     #[error("/proc shows processes outside of the sandbox: a private one was refused")]
     SharedProc,

@@ -52,9 +52,45 @@ pub(super) fn for_error(error: &RungError) -> Vec<String> {
             format!("make sure that {program} is setuid root, and not in a container started with no-new-privileges: `sudo chmod u+s /usr/bin/{program}`"),
             "check that the ranges in /etc/subuid and /etc/subgid exist in an outer container's own map (/proc/self/uid_map)".to_owned(),
         ],
-        RungError::WriteMap { .. } | RungError::Start(_) => Vec::new(),
+        RungError::TooFewIds { .. } | RungError::Start(_) => Vec::new(),
+        RungError::WriteMap { .. } => for_map(),
         RungError::Namespace(_) => for_namespaces(|path| std::fs::read_to_string(path).ok()),
     }
+}
+
+/// The capabilities with which root hands its ids on; the kernel wants the last one for root's own.
+const FOR_MAPS: [(CapabilitySet, &str); 3] = [
+    (CapabilitySet::SETUID, "SETUID"),
+    (CapabilitySet::SETGID, "SETGID"),
+    (CapabilitySet::SETFCAP, "SETFCAP"),
+];
+
+/// What to do when the kernel does not let root hand its ids on.
+fn for_map() -> Vec<String> {
+    let own = rustix::thread::capabilities(None);
+    let own = own.map_or(CapabilitySet::all(), |own| own.effective);
+    give_capabilities(&missing(own, &FOR_MAPS))
+}
+
+/// The names of those that are not there.
+fn missing(own: CapabilitySet, wanted: &[(CapabilitySet, &'static str)]) -> Vec<&'static str> {
+    let absent = wanted.iter().filter(|(set, _)| !own.contains(*set));
+    absent.map(|(_, name)| *name).collect()
+}
+
+/// How a container gets capabilities.
+fn give_capabilities(names: &[&str]) -> Vec<String> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let flags: Vec<String> = names
+        .iter()
+        .map(|name| format!("--cap-add {name}"))
+        .collect();
+    let (flags, list) = (flags.join(" "), names.join(", "));
+    vec![format!(
+        "in Docker or podman: start the container with `{flags}`; in Kubernetes: `securityContext: {{ capabilities: {{ add: [{list}] }} }}`"
+    )]
 }
 
 fn for_subid(error: &SubidError) -> Vec<String> {

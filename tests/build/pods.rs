@@ -1,0 +1,157 @@
+//! Where CI jobs run: containers as Docker, podman, CRI-O and Kubernetes start them by default. The best
+//! rung that each allows is chosen, and the image is that of root on a machine.
+
+use std::fs;
+
+use crate::common::{Container, Outcome, Project, User};
+
+/// A user that no file of the machine knows.
+const NOBODY_KNOWN: u32 = 54_321;
+
+/// Where the ids begin that an ordinary user has for containers.
+const FIRST_ID: u32 = 500_000;
+
+fn user() -> User {
+    User {
+        name: NOBODY_KNOWN.to_string(),
+        uid: NOBODY_KNOWN,
+        gid: NOBODY_KNOWN,
+    }
+}
+
+/// Builds what uses all that a RUN may use, in a container or as root of this machine.
+fn build(container: Option<&Container>, owner: Option<&User>) -> Option<Outcome> {
+    let mut project = Project::with_busybox()?
+        .file("directory/one", "1")
+        .file("directory/two", "2")
+        .dockerfile(
+            r#"
+            FROM busybox AS tools
+            RUN mkdir -p /opt/tool && echo tool > /opt/tool/run && chown -R 3:4 /opt/tool && ln -s run /opt/tool/link
+            RUN chown -h 7:8 /opt/tool/link && mkfifo -m 620 /opt/tool/pipe && chown 5:65534 /opt/tool/pipe
+            FROM busybox
+            RUN echo x > /a && chown 1000:2000 /a && chmod 4751 /a && mkdir -m 1777 /t && mkdir -p /d/sub && echo 2 > /d/sub/two
+            RUN rm -r /d && mkdir /d && echo new > /d/new && rm /bin/vi && mv /d /e && touch -d @5 /t && stat -c %u:%g:%a /a > /seen
+            WORKDIR /srv/app
+            COPY --chown=1000:1000 directory ./
+            COPY --from=tools /opt/tool /opt/tool
+            RUN rm -r /opt/tool && mkdir -p /opt/tool && stat -c %u:%g /srv/app/one >> /seen
+            RUN --mount=type=cache,target=/cache,id=k echo kept > /cache/file && ls -d /cache
+            RUN --mount=from=tools,source=/opt,target=/mnt/opt cat /mnt/opt/tool/run > /from-stage
+            RUN --mount=type=cache,target=/var/other,id=k cat /var/other/file > /from-cache
+            RUN --mount=source=directory,target=/in cat /in/one /in/two > /from-context
+            RUN --mount=type=secret,id=s,target=/etc/secret,mode=0400 wc -c < /etc/secret > /length
+            RUN --mount=type=tmpfs,target=/home echo gone > /home/file
+            RUN echo lost > /dev/null && test -z "$(cat /dev/null)" && cat < /dev/null >> /seen && ls /nowhere 2> /dev/null || true
+            RUN head -c 16 /dev/urandom | wc -c > /random && head -c 3 /dev/zero | od -c > /zero && ! echo x > /dev/full
+            RUN test "$(head -c 16 /dev/random | md5sum)" != "$(head -c 16 /dev/urandom | md5sum)" && ! cat /dev/tty
+            RUN cat /etc/hosts /etc/resolv.conf > /dev/null; uname -n > /name; hostname >> /name; test ! -e /etc/secret; ls /home
+            RUN --network=none ! nc -w 2 127.0.0.1 9 < /dev/null
+            RUN readlink /proc/self/exe > /exe && grep -q ^processor /proc/cpuinfo && echo out > /dev/stdout
+            USER user
+            RUN id -u > /tmp/id && id -g >> /tmp/id && echo mine > /tmp/mine && echo $HOME >> /tmp/mine && ! chown 0 /tmp/mine && echo y > /dev/null
+            "#,
+        );
+    if let Some(owner) = owner {
+        project = project.owned_by(owner.clone());
+    }
+    fs::write(project.path("secret"), "hush").unwrap();
+    let secret = format!("id=s,src={}", project.path("secret").display());
+    let mut run = project.build().words(["--secret", &secret]);
+    if let Some(container) = container {
+        run = run.inside(container);
+    }
+    Some(run.run())
+}
+
+/// A container, who builds in it, and what the build says of its rung.
+struct Pod {
+    container: Container,
+    /// Who may use the project.
+    owner: Option<User>,
+    rung: &'static str,
+}
+
+impl Pod {
+    fn root(container: Container, rung: &'static str) -> Self {
+        Self {
+            container,
+            owner: None,
+            rung,
+        }
+    }
+
+    fn user(container: &Container, rung: &'static str) -> Self {
+        Self {
+            container: container.clone().for_user(&user()),
+            owner: Some(user()),
+            rung,
+        }
+    }
+}
+
+const RANGE: &str = "isolation: user namespace with subordinate ids";
+const SINGLE: &str = "isolation: user namespace with one id";
+const CHROOT: &str = "isolation: chroot";
+
+/// Builds in containers, and asserts that the images are root's on a machine.
+fn same_in(pods: &[Pod]) {
+    let Some(here) = build(None, None) else {
+        return;
+    };
+    assert_eq!(here.code, 0, "{here}");
+    let mut wrong = Vec::new();
+    for pod in pods {
+        let container = &pod.container;
+        let built = build(Some(container), pod.owner.as_ref()).unwrap();
+        if built.code != 0 {
+            wrong.push(format!("{container:?}\n{built}"));
+        } else if !built.stderr.contains(pod.rung) {
+            wrong.push(format!("not `{}`: {container:?}\n{built}", pod.rung));
+        } else if built.digest() != here.digest() {
+            wrong.push(format!("another image: {container:?}\n{built}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn in_a_container_of_podman_root_has_namespaces() {
+    let Some(podman) = Container::podman_default() else {
+        return;
+    };
+    same_in(&[Pod::root(podman, RANGE)]);
+}
+
+#[test]
+fn in_a_container_of_podman_a_user_has_namespaces() {
+    let Some(podman) = Container::podman_default() else {
+        return;
+    };
+    same_in(&[Pod::user(&podman, SINGLE)]);
+}
+
+#[test]
+fn in_a_container_of_kubernetes_there_are_namespaces() {
+    let Some(pod) = Container::kubernetes_default() else {
+        return;
+    };
+    let user = Pod::user(&pod, SINGLE);
+    let own_store = Pod::root(pod.clone().with_own_store(), CHROOT);
+    same_in(&[Pod::root(pod, RANGE), user, own_store]);
+}
+
+#[test]
+fn in_a_container_that_a_user_started_there_are_namespaces() {
+    let Some(podman) = Container::podman_default() else {
+        return;
+    };
+    let user = user();
+    let many = [[0, user.uid, 1], [1, FIRST_ID, 65_536]];
+    let pod = |ids: &[[u32; 3]], rung| Pod {
+        container: podman.clone().with_ids(ids),
+        owner: Some(user.clone()),
+        rung,
+    };
+    same_in(&[pod(&many, RANGE), pod(&many[..1], SINGLE)]);
+}
