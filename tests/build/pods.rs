@@ -116,19 +116,20 @@ fn same_in(pods: &[Pod]) {
 }
 
 #[test]
-fn in_a_container_of_podman_root_has_namespaces() {
+fn in_a_container_of_podman_there_are_namespaces() {
     let Some(podman) = Container::podman_default() else {
         return;
     };
-    same_in(&[Pod::root(podman, RANGE)]);
+    let user = Pod::user(&podman, SINGLE);
+    same_in(&[Pod::root(podman, RANGE), user]);
 }
 
 #[test]
-fn in_a_container_of_podman_a_user_has_namespaces() {
+fn in_a_container_of_podman_without_volume_there_is_chroot() {
     let Some(podman) = Container::podman_default() else {
         return;
     };
-    same_in(&[Pod::user(&podman, SINGLE)]);
+    same_in(&[Pod::root(podman.with_own_store(), CHROOT)]);
 }
 
 #[test]
@@ -142,16 +143,148 @@ fn in_a_container_of_kubernetes_there_are_namespaces() {
 }
 
 #[test]
+fn in_a_container_of_docker_there_is_chroot_without_devices_too() {
+    let Some(docker) = Container::docker_default() else {
+        return;
+    };
+    let without = docker.clone().without(&["CAP_MKNOD"]);
+    same_in(&[
+        Pod::root(docker.with_own_store(), CHROOT),
+        Pod::root(without, CHROOT),
+    ]);
+}
+
+#[test]
+fn in_a_container_of_cri_o_one_capability_gives_chroot() {
+    let Some(cri_o) = Container::cri_o_default() else {
+        return;
+    };
+    let told = doctor(&cri_o, false);
+    assert_eq!(told.code, 3, "{told}");
+    told.prints("`--cap-add SYS_CHROOT`")
+        .prints("capabilities: { add: [SYS_CHROOT] }");
+    same_in(&[Pod::root(cri_o.with("CAP_SYS_CHROOT"), CHROOT)]);
+}
+
+#[test]
 fn in_a_container_that_a_user_started_there_are_namespaces() {
     let Some(podman) = Container::podman_default() else {
         return;
     };
     let user = user();
     let many = [[0, user.uid, 1], [1, FIRST_ID, 65_536]];
-    let pod = |ids: &[[u32; 3]], rung| Pod {
-        container: podman.clone().with_ids(ids),
+    let pod = |container: Container, rung| Pod {
+        container,
         owner: Some(user.clone()),
         rung,
     };
-    same_in(&[pod(&many, RANGE), pod(&many[..1], SINGLE)]);
+    let range = podman.clone().with_ids(&many);
+    same_in(&[
+        pod(range.clone(), RANGE),
+        pod(range.with_own_store(), CHROOT),
+        pod(podman.with_ids(&many[..1]), SINGLE),
+    ]);
+}
+
+/// What the doctor says in a container, in a project of the user if it is for one.
+fn doctor(container: &Container, is_users: bool) -> Outcome {
+    let project = if is_users {
+        Project::new().owned_by(user())
+    } else {
+        Project::new()
+    };
+    project.builder(["doctor"]).inside(container).run()
+}
+
+#[test]
+fn the_doctor_names_what_a_container_lacks() {
+    let (Some(podman), Some(kubernetes)) =
+        (Container::podman_default(), Container::kubernetes_default())
+    else {
+        return;
+    };
+    let works = doctor(&podman, false);
+    works
+        .prints("works  user namespace with subordinate ids")
+        .prints("works  chroot");
+    assert!(
+        !works.stdout.contains("SYS_ADMIN"),
+        "nothing to gain\n{works}"
+    );
+
+    let mapless = kubernetes.without(&["CAP_SETFCAP", "CAP_SYS_CHROOT"]);
+    doctor(&mapless, false)
+        .prints("failed to write `/proc/PID/uid_map`")
+        .prints("`--cap-add SETFCAP`")
+        .prints("`--cap-add SYS_CHROOT`");
+
+    let volumeless = podman.clone().for_user(&user()).with_own_store();
+    let told = doctor(&volumeless, true);
+    assert_eq!(told.code, 3, "{told}");
+    told.prints("put the store on a volume with --root DIR")
+        .prints("run as root: in a container with its default capabilities");
+
+    let single = podman.with_ids(&[[0, NOBODY_KNOWN, 1]]).with_own_store();
+    let told = doctor(&single, true);
+    assert_eq!(told.code, 3, "{told}");
+    told.prints("root has too few ids here: 1, 65536 are needed")
+        .prints("--add-subuids 100000-165535")
+        .prints("root has one id here, and files may belong to others");
+}
+
+/// A tar with device nodes in a directory.
+fn nodes(directory: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let kinds = [
+        ("null", tar::EntryType::Char, 1, 3),
+        ("disk", tar::EntryType::Block, 8, 1),
+    ];
+    for (name, kind, major, minor) in kinds {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(0o620);
+        header.set_uid(0);
+        header.set_gid(5);
+        header.set_mtime(1_000_000);
+        header.set_size(0);
+        header.set_device_major(major).unwrap();
+        header.set_device_minor(minor).unwrap();
+        header.set_path(format!("{directory}/{name}")).unwrap();
+        header.set_cksum();
+        archive.append(&header, &[][..]).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+#[test]
+fn device_nodes_of_a_base_are_kept_in_dev_and_refused_elsewhere() {
+    let Some(docker) = Container::docker_default() else {
+        return;
+    };
+    let without = docker.without(&["CAP_MKNOD"]);
+    let project = |directory: &str| {
+        let project = Project::with_busybox()?.file("nodes.tar", nodes(directory));
+        Some(project.dockerfile(
+            "
+            FROM busybox
+            ADD nodes.tar /
+            RUN echo x > /dev/null && echo done > /done
+            RUN test -s /done && ls /dev > /dev/null && rm -rf /dev/disk
+            ",
+        ))
+    };
+    let (Some(here), Some(there)) = (project("dev"), project("dev")) else {
+        return;
+    };
+    let here = here.build().success();
+    let there = there.build().inside(&without).success();
+    there.says("RUN can make no device nodes here");
+    assert_eq!(there.digest(), here.digest());
+    let Some(elsewhere) = project("srv/jail/dev") else {
+        return;
+    };
+    let refused = elsewhere.build().inside(&without).failure(3);
+    refused
+        .says("of the layers below is a device node, which cannot be made here")
+        .says("--cap-add MKNOD");
 }

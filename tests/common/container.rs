@@ -123,7 +123,7 @@ impl Container {
         let mut cri_o = Self::podman_default()?.without(&NOT_CRI_O);
         cri_o.profile = Some(Profile {
             file: "seccomp-podman-default.json",
-            refused: &["unshare", "chroot"],
+            refused: &["unshare"],
         });
         Some(cri_o)
     }
@@ -282,20 +282,24 @@ impl Container {
             config["linux"]["readonlyPaths"] = json!(READ_ONLY);
         }
         if let Some(profile) = &self.profile {
-            config["linux"]["seccomp"] = profile.read();
+            let has_chroot = self.capabilities.contains(&"CAP_SYS_CHROOT");
+            config["linux"]["seccomp"] = profile.read(has_chroot);
         }
         config
     }
 }
 
 impl Profile {
-    fn read(&self) -> Value {
+    /// The profile as a runtime gives it to a container with that capability, or without.
+    fn read(&self, has_chroot: bool) -> Value {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
         let mut profile: Value =
             serde_json::from_slice(&fs::read(data.join(self.file)).unwrap()).unwrap();
         for rule in profile["syscalls"].as_array_mut().unwrap() {
             let names = rule["names"].as_array_mut().unwrap();
-            names.retain(|name| !self.refused.contains(&name.as_str().unwrap()));
+            let is_refused =
+                |name: &str| self.refused.contains(&name) || (name == "chroot" && !has_chroot);
+            names.retain(|name| !is_refused(name.as_str().unwrap()));
         }
         profile
     }

@@ -32,6 +32,7 @@ mod init;
 mod inside;
 mod janitor;
 mod kept;
+mod lent;
 mod limits;
 mod listener;
 mod memory;

@@ -291,6 +291,11 @@ pub enum Notice {
         "read-only mounts of RUN are copies here, and can be written: what is written is thrown away"
     )]
     WritableCopies,
+    /// There are no device nodes.
+    #[error(
+        "RUN can make no device nodes here, and its /dev has those of this container (no CAP_MKNOD, or a store on a `nodev` volume)"
+    )]
+    NoNodes,
     /// A limit of a mount that is an ordinary directory.
     #[error("the size of tmpfs mounts is not limited here: they are directories of the store")]
     NoSizeLimit,

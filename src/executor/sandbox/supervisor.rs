@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::asker::{Asker, Rights};
 use super::changing::{self, Change};
 use super::detach::Detacher;
+use super::lent::Lent;
 use super::procfs::{self, Wanted, Who};
 use super::seccomp::{self, Altering, Asked, ProcessArgument};
 use super::{host_name, memory, reopen};
@@ -34,6 +35,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) host_name: &'a str,
     /// Files of several names, if there are any.
     pub(super) detacher: Option<Detacher<'a>>,
+    /// Devices, if the root has none of its own.
+    pub(super) lent: Option<&'a Lent>,
 }
 
 /// What a call asks for.
@@ -78,6 +81,12 @@ impl Supervisor<'_> {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };
+        if self
+            .lent
+            .is_some_and(|lent| lent.serve(&self.listener, &call))
+        {
+            return;
+        }
         let asker = Asker::of(&call);
         let question = asker.as_itself(|| question(&call));
         if let Some(Question::Open { path, .. }) = &question

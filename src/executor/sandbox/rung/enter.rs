@@ -60,7 +60,7 @@ pub enum RungError {
         message: String,
     },
     /// Root has too few ids of its own to hand on.
-    #[error("root has only {count} ids here, 65536 are needed")]
+    #[error("root has too few ids here: {count}, 65536 are needed")]
     TooFewIds {
         /// How many, from 0 on.
         count: u32,

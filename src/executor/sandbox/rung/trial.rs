@@ -73,7 +73,7 @@ pub fn probe_anew(store: &Path, executable: &Path) -> Ladder {
         remedies: Vec::new(),
     };
     let again = |rung| try_again(rung, store, executable);
-    let root = if is_root {
+    let mut root = if is_root {
         try_root(store, executable, RootDriver::Overlay)
     } else {
         not_root()
@@ -90,10 +90,21 @@ pub fn probe_anew(store: &Path, executable: &Path) -> Ladder {
         };
         (range, single)
     };
-    let chroot = if is_root {
-        try_root(store, executable, RootDriver::Directory)
-    } else {
-        not_root()
+    let has_namespaces = [&range, &single].contains(&&Standing::Works);
+    if let (true, Standing::Fails { remedies, .. }) = (has_namespaces, &mut root) {
+        // Nothing would be gained.
+        remedies.clear();
+    }
+    let chroot = match is_root {
+        true if super::super::has_single_id() => Standing::Fails {
+            reason: "root has one id here, and files may belong to others".to_owned(),
+            remedies: Vec::new(),
+        },
+        true => try_root(store, executable, RootDriver::Directory),
+        false => Standing::Fails {
+            reason: NOT_ROOT.to_owned(),
+            remedies: remedy::for_user(has_namespaces),
+        },
     };
     let verdict = |rung, standing| Verdict { rung, standing };
     Ladder {
@@ -111,7 +122,10 @@ fn try_root(store: &Path, executable: &Path, driver: RootDriver) -> Standing {
         Ok(()) => Standing::Works,
         Err(error) => Standing::Fails {
             reason: explain(&error),
-            remedies: remedy::for_sandbox(&error),
+            remedies: match driver {
+                RootDriver::Overlay => remedy::for_sandbox(&error),
+                RootDriver::Directory => remedy::for_chroot(&error),
+            },
         },
     }
 }
