@@ -232,6 +232,48 @@ fn the_doctor_names_what_a_container_lacks() {
         .prints("root has one id here, and files may belong to others");
 }
 
+#[test]
+fn a_command_changes_nothing_of_its_container() {
+    let (Some(podman), Some(kubernetes), Some(docker)) = (
+        Container::podman_default(),
+        Container::kubernetes_default(),
+        Container::docker_default(),
+    ) else {
+        return;
+    };
+    let in_a = |container: &Container, text: &str| {
+        let project = Project::with_busybox()?.dockerfile(text);
+        Some(project.build().inside(container).success())
+    };
+    for container in [podman.clone(), kubernetes] {
+        // The processes of the container are root's, as the command is: to see, not to change.
+        let built = in_a(
+            &container,
+            "
+            FROM busybox
+            RUN ! chmod 600 /dev/null && ! chown 5 /dev/zero && echo x > /dev/null
+            RUN test -d /proc/1 && ! cat /proc/1/environ && ! ls /proc/1/root/ && ! readlink /proc/1/fd/1 && ! readlink /proc/1/cwd
+            RUN ! sh -c 'echo 900 > /proc/1/oom_score_adj' && ! sh -c 'echo 900 > /proc/self/oom_score_adj'
+            RUN ! kill -0 4000000 && ! mount -t tmpfs none /mnt && ! sh -c 'echo x > /proc/sys/kernel/hostname'
+            ",
+        );
+        let Some(built) = built else { return };
+        built.says("/proc shows processes outside of the sandbox, and is read-only");
+    }
+    // Without namespaces, devices are the container's, but not the names by which they are changed.
+    for container in [podman.with_own_store(), docker.without(&["CAP_MKNOD"])] {
+        in_a(
+            &container,
+            "
+            FROM busybox
+            RUN chmod 600 /dev/null && chown 5 /dev/zero && chmod 600 /dev/stdin && cd /dev && ! cat zero && rm full
+            USER user
+            RUN echo x > /dev/null && head -c 1 /dev/zero > /tmp/zero && test -e /dev/full && cat /dev/stdin
+            ",
+        );
+    }
+}
+
 /// A tar with device nodes in a directory.
 fn nodes(directory: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());

@@ -337,6 +337,7 @@ fn mounts(directory: &Path) -> Vec<Value> {
             .filter(|path| path.exists())
             .map(|path| bind(path, "ro")),
     );
-    mounts.push(bind(directory, "rw"));
+    // Not what the runtime mounts in the bundle there: a second, uncovered /proc.
+    mounts.push(json!({ "destination": directory, "type": "bind", "source": directory, "options": ["bind", "rw"] }));
     mounts
 }

@@ -303,7 +303,9 @@ pub enum Notice {
     #[error("RUN sees the host name of this machine or container: another one was refused")]
     HostName,
     /// /proc shows the processes of the host.
-    #[error("/proc shows processes outside of the sandbox: a private one was refused")]
+    #[error(
+        "/proc shows processes outside of the sandbox, and is read-only: a private one was refused"
+    )]
     SharedProc,
 }
 
