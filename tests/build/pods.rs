@@ -4,6 +4,7 @@
 use std::fs;
 
 use crate::common::{Container, Outcome, Project, User};
+use crate::ladder_debian::{packages, with_debian, with_packages};
 
 /// A user that no file of the machine knows.
 const NOBODY_KNOWN: u32 = 54_321;
@@ -329,4 +330,47 @@ fn device_nodes_of_a_base_are_kept_in_dev_and_refused_elsewhere() {
     refused
         .says("of the layers below is a device node, which cannot be made here")
         .says("--cap-add MKNOD");
+}
+
+#[test]
+fn a_distribution_is_the_same_in_containers() {
+    let (Some(podman), Some(docker)) = (Container::podman_default(), Container::docker_default())
+    else {
+        return;
+    };
+    let fetching = with_debian().dockerfile(
+        "
+        FROM debian AS fetched
+        RUN apt-get update && mkdir /debs && apt-get install -y --download-only --no-install-recommends \\
+            -o Dir::Cache::archives=/debs iputils-ping libcap2-bin dbus openssh-client && rm -rf /debs/partial /debs/lock
+        FROM scratch
+        COPY --from=fetched /debs /
+        ",
+    );
+    let packages = packages(&fetching);
+    let dockerfile = r#"
+        FROM debian
+        RUN --mount=source=packages,target=/packages --mount=type=cache,target=/var/cache/apt \
+            apt-get install -y --no-install-recommends /packages/*.deb \
+         && rm -rf /var/log/apt /var/log/*.log /var/cache/ldconfig /var/lib/apt/lists/* /var/lib/dbus/machine-id
+        RUN useradd --create-home --uid 1000 app && cp /bin/true /set && chown app:5 /set && chmod 6755 /set
+        RUN perl -e 'open R, "</dev/urandom" or die; sysread(R, $b, 16) == 16 or die; open N, ">>/dev/null" or die; -c N or die' \
+         && ssh-keygen -q -t ed25519 -N "" -f /key && rm /key /key.pub && head -c 100000 /dev/zero | sha256sum > /zeros
+        USER app
+        RUN perl -e 'open N, "+</dev/null" or die; -c N or die; -c STDIN or die; defined(getc N) and die; print N "x" or die' \
+         && gzip -c < /dev/null > ~/empty && sort -R /etc/passwd --random-source=/dev/urandom > /dev/null && dd if=/dev/zero of=/dev/null count=9
+    "#;
+    let build = |container: Option<&Container>| {
+        let project = with_packages(with_debian().dockerfile(dockerfile), &packages);
+        let run = project.build();
+        let run = match container {
+            Some(container) => run.inside(container),
+            None => run,
+        };
+        run.success().digest()
+    };
+    let here = build(None);
+    for container in [podman, docker.without(&["CAP_MKNOD"])] {
+        assert_eq!(build(Some(&container)), here, "{container:?}");
+    }
 }
