@@ -50,7 +50,7 @@ fn build(container: Option<&Container>, owner: Option<&User>) -> Option<Outcome>
             RUN --network=none ! nc -w 2 127.0.0.1 9 < /dev/null
             RUN readlink /proc/self/exe > /exe && grep -q ^processor /proc/cpuinfo && echo out > /dev/stdout
             USER user
-            RUN id -u > /tmp/id && id -g >> /tmp/id && echo mine > /tmp/mine && echo $HOME >> /tmp/mine && ! chown 0 /tmp/mine && echo y > /dev/null
+            RUN id > /tmp/id && echo mine > /tmp/mine && echo $HOME >> /tmp/mine && ! chown 0 /tmp/mine && echo y > /dev/null
             "#,
         );
     if let Some(owner) = owner {
