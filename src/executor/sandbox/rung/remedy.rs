@@ -239,6 +239,22 @@ pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
     }
 }
 
+/// What to do when a sandbox cannot be made in a user namespace: it takes no capability of a container,
+/// but a profile may refuse what the namespace would allow.
+pub(super) fn for_sandbox_of_user(error: &SandboxError) -> Vec<String> {
+    let general = anywhere(error);
+    match error {
+        _ if !general.is_empty() => general,
+        SandboxError::Unshare { .. }
+        | SandboxError::MakePrivate { .. }
+        | SandboxError::NewFileSystem { .. }
+        | SandboxError::PivotRoot { .. } => {
+            for_namespaces(|path| std::fs::read_to_string(path).ok())
+        }
+        _ => for_sandbox(error),
+    }
+}
+
 /// What to do when root cannot even chroot: in most cases capabilities were taken from a container.
 pub(super) fn for_chroot(error: &SandboxError) -> Vec<String> {
     match for_capabilities(&FOR_CHROOT).as_slice() {
@@ -323,6 +339,11 @@ mod tests {
         assert!(for_error(&started)[0].contains("ulimit -n"));
         let inside = RungError::Namespace(open(libc::EMFILE));
         assert!(for_error(&inside)[0].contains("ulimit -n"));
+        let refused = SandboxError::MakePrivate {
+            source: Errno(libc::EACCES),
+        };
+        assert!(for_sandbox(&refused)[0].contains("--cap-add SYS_ADMIN"));
+        assert!(!for_sandbox_of_user(&refused).concat().contains("SYS_ADMIN"));
         let none = missing(CapabilitySet::SETUID, &FOR_MAPS);
         assert_eq!(none, ["SETGID", "SETFCAP"]);
         assert!(give_capabilities(&none)[0].contains("`--cap-add SETGID --cap-add SETFCAP`"));

@@ -155,7 +155,7 @@ fn try_again(rung: Rung, store: &Path, executable: &Path) -> Standing {
         Ok(None) => Standing::Works,
         Ok(Some(error)) => Standing::Fails {
             reason: explain(&error),
-            remedies: remedy::for_sandbox(&error),
+            remedies: remedy::for_sandbox_of_user(&error),
         },
         Err(_) => Standing::Fails {
             reason: "the trial ended without a verdict".to_owned(),
