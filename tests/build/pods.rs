@@ -275,6 +275,40 @@ fn a_command_changes_nothing_of_its_container() {
     }
 }
 
+#[test]
+fn one_store_serves_root_of_the_machine_and_of_its_containers() {
+    let (Some(podman), Some(docker)) = (Container::podman_default(), Container::docker_default())
+    else {
+        return;
+    };
+    // Deletions, replaced directories and device nodes: overlays mark them in different ways.
+    let lines = [
+        "FROM busybox AS below\nRUN mkdir -p /d/sub && echo 1 > /d/one && echo 2 > /d/sub/two && mknod /null c 1 3",
+        "RUN rm -r /d && mkdir /d && echo new > /d/new && rm /bin/vi && mv /null /d/device && mkfifo /p && chown 5:6 /p",
+        "RUN find /d | sort > /list && test ! -e /bin/vi && chown 7:8 /d/device && rm -r /home && mkdir /home",
+        "RUN find /d /home | sort > /more && mv /d/device /moved && ln -s d /l",
+        "FROM busybox\nCOPY --from=below / /all/\nRUN find /all/d /all/moved -exec stat -c '%n %u:%g %a' {} + | sort > /told",
+    ];
+    let places = [None, Some(podman), Some(docker)];
+    let build = |project: &Project, place: &Option<Container>| match place {
+        None => project.build().success().digest(),
+        Some(container) => project.build().inside(container).success().digest(),
+    };
+    let (Some(shared), Some(own)) = (Project::with_busybox(), Project::with_busybox()) else {
+        return;
+    };
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        text = format!("{text}{line}\n");
+        shared.put("Dockerfile", &text);
+        own.put("Dockerfile", &text);
+        // Each line is run in another place, on top of what the others left.
+        let digest = build(&shared, &places[number % places.len()]);
+        assert_eq!(digest, build(&own, &None), "{line}");
+    }
+    shared.is_sound();
+}
+
 /// A tar with device nodes in a directory.
 fn nodes(directory: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
