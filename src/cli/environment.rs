@@ -64,11 +64,12 @@ impl Environment {
         let rung = marker.and_then(|text| rung::current(text.to_str()?));
         let rung = rung.filter(|_| in_user_namespace());
         let uid = nix::unistd::geteuid().as_raw();
+        let uid = rung.and_then(|_| outer_uid()).unwrap_or(uid);
         Ok(Self {
             variables,
             directory,
-            is_root: rung.is_none() && uid == 0,
-            uid: rung.and_then(|_| outer_uid()).unwrap_or(uid),
+            is_root: uid == 0,
+            uid,
             rung,
             terminals: Terminals {
                 stdin: std::io::stdin().is_terminal(),

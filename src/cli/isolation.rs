@@ -43,7 +43,7 @@ impl<'a> Passage<'a> {
 
     /// Whether [`Passage::enter`] may end this process's part.
     pub(super) fn may_leave(&self) -> bool {
-        !self.environment.is_root && self.environment.rung.is_none()
+        self.environment.rung.is_none()
     }
 
     /// Goes to the rung; gives how roots are made there. An error if there is none, or if everything was done elsewhere: then
@@ -58,7 +58,7 @@ impl<'a> Passage<'a> {
             (Rung::None, Need::Files) => return Ok(RootDriver::default()),
             _ => {}
         }
-        if self.may_leave() {
+        if self.may_leave() && matches!(rung, Rung::UserRange | Rung::UserSingle) {
             let again = Again::this(std::env::args_os().collect::<Vec<OsString>>());
             // It waits in the main thread and passes signals on to the other process.
             signal::pass_on_to_main_thread();

@@ -143,10 +143,19 @@ pub(crate) fn mark_notes<C>(directory: &Path, entries: &[Entry<C>]) -> io::Resul
     }
 }
 
-/// Whether a directory's owners are real, or noted, as they are here.
+/// Whether a directory's owners are real, or noted, as they are here; and its devices and deletions, which
+/// differ where the same root builds now as root of the machine, now in a user namespace.
 pub(crate) fn fits_owners(directory: &Path) -> bool {
-    let is_marked = rustix::fs::getxattr(directory, OWNER_NOTE, &mut [0_u8; 64][..]).is_ok();
-    is_marked == has_single_id()
+    let is_marked = |name| rustix::fs::getxattr(directory, name, &mut [0_u8; 64][..]).is_ok();
+    is_marked(OWNER_NOTE) == has_single_id()
+        && (!may_be_both() || is_marked(LAYER_NOTES) == in_user_namespace())
+}
+
+/// Whether the store may be that of root on the machine, or in the container: only then may directories in
+/// it have been made outside of user namespaces.
+fn may_be_both() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(1) == Some("0")
 }
 
 /// The name of an encoder, as blob forms state it: `gzip-6-v1`.

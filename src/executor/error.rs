@@ -10,7 +10,7 @@ use crate::cache::StoreError;
 use crate::digest::DiffId;
 use crate::failure::{Explain, Kind};
 use crate::layer::LayerError;
-use crate::tree::{DecodeError, OwnerError, ResolveError};
+use crate::tree::{DecodeError, OwnerError, ResolveError, TreePath};
 
 /// Why a step did not make its layer.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +147,12 @@ pub enum ExecuteError {
         /// As the instruction names it.
         device: String,
     },
+    /// A device node of the layers below cannot be made, and a command would take what is there for a file.
+    #[error("`/{path}` of the layers below is a device node, which cannot be made here")]
+    NoNode {
+        /// Where.
+        path: TreePath,
+    },
     /// A RUN for another processor without emulation.
     #[error("a command for {wanted} cannot run on {host}")]
     ForeignPlatform {
@@ -189,6 +195,7 @@ impl Explain for ExecuteError {
             | Self::Missing { .. }
             | Self::MountFiles { .. }
             | Self::Agent { .. }
+            | Self::NoNode { .. }
             | Self::ForeignPlatform { .. } => Kind::Environment,
             Self::Cancelled => Kind::Cancelled,
             Self::Threads { .. } => Kind::Internal,
@@ -217,6 +224,11 @@ impl Explain for ExecuteError {
             Self::SshMissing { id } => vec![format!("pass an agent with --ssh {id}")],
             Self::NotAllowed { entitlement } => vec![format!("add --allow {entitlement}")],
             Self::Device { .. } => vec!["remove --device from the instruction".to_owned()],
+            Self::NoNode { .. } => vec![
+                "add CAP_MKNOD: in Docker or podman `--cap-add MKNOD`; in Kubernetes `securityContext: { capabilities: { add: [MKNOD] } }`".to_owned(),
+                "or put the store on a volume with --root DIR, where `builder doctor` finds a way with namespaces"
+                    .to_owned(),
+            ],
             Self::ForeignPlatform { .. } => vec![
                 "install emulators: apt-get install qemu-user-static binfmt-support".to_owned(),
                 "or let the stage run on the build platform: FROM --platform=$BUILDPLATFORM"

@@ -52,8 +52,9 @@ impl Mounts {
             empty_caches: step.no_cache,
             ..Self::default()
         };
-        let writes = |mount: &RunMount| matches!(mount, RunMount::Bind { writable: true, .. });
-        if run.mounts.iter().any(writes) {
+        // Also where nothing is written: layers are stacked there before a part of them is shown.
+        let is_stacked = |mount: &RunMount| matches!(mount, RunMount::Bind { .. });
+        if run.mounts.iter().any(is_stacked) {
             mounts.scratch = Some(executor.input.store.draft_dir()?);
         }
         if let Some(script) = &run.script {

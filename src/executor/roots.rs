@@ -21,9 +21,9 @@ use crate::cache::store::DirDraft;
 use crate::digest::DiffId;
 use crate::failure::Failure;
 use crate::layer::{self, ApplyOptions, Limits, OverlayXattr, Ownership};
-use crate::rooted::{read_directory, remove_all_at};
+use crate::rooted::{Links, Root, read_directory, remove_all_at};
 use crate::sys::xattr;
-use crate::tree::{Kind, Tree};
+use crate::tree::{Device, Entry, Kind, Tree, TreePath};
 
 /// A root, in use by one step at most.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl Executor<'_> {
         if let Some(mut root) = self.roots.take(&layers) {
             let missing = &layers[root.layers.len()..];
             if missing.is_empty() || self.bring_forward(&mut root, missing)? {
+                self.has_nodes(&root, chain, missing)?;
                 return Ok(root);
             }
         }
@@ -100,11 +101,48 @@ impl Executor<'_> {
         self.flatten(&plain, |flatten| {
             flatten.write_directory(draft.fs(), Ownership::Real)
         })?;
-        Ok(DirectoryRoot {
+        let root = DirectoryRoot {
             draft,
             layers,
             listing: None,
-        })
+        };
+        self.has_nodes(&root, chain, &root.layers)?;
+        Ok(root)
+    }
+
+    /// Refuses a root where files stand for device nodes that could not be made: a command would copy and
+    /// change files. In /dev it does not see them (see `sandbox::lent`), and its layer has none of them.
+    fn has_nodes(
+        &self,
+        root: &DirectoryRoot,
+        chain: &Chain,
+        new: &[DiffId],
+    ) -> Result<(), Failure> {
+        let is_device = |entry: &Entry| Device::of(&entry.kind).is_some();
+        let mut devices = false;
+        for diff_id in new {
+            devices |= self.faces.tree(*diff_id)?.entries().iter().any(is_device);
+        }
+        if !devices {
+            return Ok(());
+        }
+        let there = |source| ExecuteError::MountFiles {
+            path: root.path().to_owned(),
+            source,
+        };
+        let place = Root::open(root.path()).map_err(there)?;
+        for node in self.faces.view(chain)?.walk(&TreePath::root()) {
+            let path = node.path();
+            if !is_device(node.entry) || path.as_bytes().starts_with(b"dev/") {
+                continue;
+            }
+            let state = place.stat(path.as_bytes(), Links::None).map_err(there)?;
+            if FileType::from_raw_mode(state.stx_mode.into()) == FileType::RegularFile {
+                let path = path.clone();
+                return Err(ExecuteError::NoNode { path }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Adds layers to a root; `false` if it has to be laid out anew, and is spoilt perhaps.

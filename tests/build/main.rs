@@ -37,6 +37,7 @@ mod notes;
 mod onbuild;
 mod options;
 mod platforms;
+mod pods;
 mod remote;
 mod sandbox;
 mod sandbox_life;

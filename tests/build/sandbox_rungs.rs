@@ -183,11 +183,15 @@ fn complaint_of(script: &str) -> Option<String> {
 
 #[test]
 fn where_no_rung_works_the_true_reason_is_told() {
-    let lacking = "setpriv --bounding-set=-sys_admin,-mknod --inh-caps=-all @";
+    let lacking = "setpriv --bounding-set=-sys_admin,-sys_chroot,-setfcap --inh-caps=-all @";
     let read_only =
         "mount --bind \"$1/store\" \"$1/store\" && mount -o remount,bind,ro \"$1/store\" && @";
     let table = [
-        (lacking, "failed to make new namespaces", "add CAP_MKNOD"),
+        (
+            lacking,
+            "failed to make new namespaces",
+            "--cap-add SETFCAP",
+        ),
         (
             read_only,
             "read-only file system",

@@ -21,6 +21,7 @@ use rustix::thread::CapabilitySet;
 use super::detach::Detacher;
 use super::error::{Errno, SandboxError};
 use super::files::{self, Access};
+use super::lent::Lent;
 use super::message::{self, Job, Report};
 use super::places::{self, Places};
 use super::seccomp::Changing;
@@ -44,10 +45,11 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     let identity = user::resolve(&root, &spec.user)?;
     let work = rootfs::open_directory(&spec.work)?;
     let mut places = Places::new(root.as_fd(), rootfs::open_directory(&spec.work)?);
-    let proc = furnish(job, &mut places)?;
+    let (proc, dev) = furnish(job, &mut places)?;
+    let lent = Lent::new(&dev)?;
     let shared = [spec.shared.as_slice(), &places.take_shared()].concat();
     let detacher = Detacher::new(&root, work.as_fd(), &shared);
-    for notice in shortcomings(spec) {
+    for notice in shortcomings(spec, lent.is_some()) {
         message::send(control, &Report::Notice(notice))?;
     }
 
@@ -64,7 +66,13 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
             let asked = detacher
                 .as_ref()
                 .map_or_else(Vec::new, |_| Changing::numbers());
-            become_command(job, &identity, &root, control, (&theirs, &asked))
+            become_command(
+                (job, &identity),
+                &root,
+                lent.as_ref(),
+                control,
+                (&theirs, &asked),
+            )
         }
         Fork::Parent(process) => process,
     };
@@ -79,11 +87,15 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
         proc,
         host_name: &spec.hostname,
         detacher,
+        lent: lent.as_ref(),
     });
     let ended = attend(process, control, supervisor.as_ref());
 
     // Nothing may work in the root any more when the image's own things come back.
     kill_descendants();
+    if let Some(lent) = &lent {
+        lent.put_back();
+    }
     places.clean_up()?;
     message::send(control, &Report::Exited(ended?))
 }
@@ -114,7 +126,7 @@ fn guard() -> Result<(), SandboxError> {
 }
 
 /// What is asked for and cannot be had here.
-fn shortcomings(spec: &SandboxSpec) -> Vec<Notice> {
+fn shortcomings(spec: &SandboxSpec, is_lent: bool) -> Vec<Notice> {
     let is_network_off = spec.network == SandboxNetwork::None;
     let is_read_only = |mount: &SandboxMount| match mount {
         SandboxMount::Bind(bind) => bind.readonly,
@@ -125,6 +137,7 @@ fn shortcomings(spec: &SandboxSpec) -> Vec<Notice> {
         |mount: &SandboxMount| matches!(mount, SandboxMount::Tmpfs { size: Some(_), .. });
     let table = [
         (is_network_off, Notice::NoLoopback),
+        (is_lent, Notice::NoNodes),
         (spec.mounts.iter().any(is_read_only), Notice::WritableCopies),
         (spec.mounts.iter().any(is_limited), Notice::NoSizeLimit),
     ];
@@ -132,9 +145,9 @@ fn shortcomings(spec: &SandboxSpec) -> Vec<Notice> {
     present.map(|(_, notice)| notice).collect()
 }
 
-/// /dev, /sys, /proc, the generated files and the step's own mounts; the directory for /proc.
-fn furnish(job: &Job, places: &mut Places<'_>) -> Result<OwnedFd, SandboxError> {
-    places.keep_directory("/dev", places::fill_dev)?;
+/// /dev, /sys, /proc, the generated files and the step's own mounts; the directories for /proc and /dev.
+fn furnish(job: &Job, places: &mut Places<'_>) -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    let dev = places.keep_directory("/dev", places::fill_dev)?;
     places.keep_directory("/sys", |_| Ok(()))?;
     let proc = places.keep_directory("/proc", |proc| {
         procfs::fill(proc).map_err(|errno| SandboxError::Protect {
@@ -151,20 +164,30 @@ fn furnish(job: &Job, places: &mut Places<'_>) -> Result<OwnedFd, SandboxError> 
     places.file("/etc/hosts", hosts.as_bytes(), readable)?;
     places.file("/etc/resolv.conf", job.resolv_conf.as_bytes(), readable)?;
     places.mounts(&job.spec.mounts)?;
-    Ok(proc)
+    Ok((proc, dev))
 }
 
 /// The command's own process, up to its execution.
 fn become_command(
-    job: &Job,
-    identity: &Identity,
+    (job, identity): (&Job, &Identity),
     root: &OwnedFd,
+    lent: Option<&Lent>,
     control: &UnixStream,
     listener_to: (&UnixStream, &[u32]),
 ) -> ! {
     let spec = &job.spec;
-    let prepared = enter(root).and_then(|()| {
-        let mut confine = || confine(spec, root, control, listener_to);
+    let null = lent.map(Lent::null).transpose();
+    let prepared = null.and_then(|null| {
+        enter(root)?;
+        let mut confine = || {
+            if let Some(null) = &null {
+                let error = |error: std::io::Error| SandboxError::Prepare {
+                    source: error.into(),
+                };
+                sys::process::redirect(null, 0).map_err(error)?;
+            }
+            confine((spec, lent.is_some()), root, control, listener_to)
+        };
         command::prepare(spec, identity, control, &mut confine)
     });
     if job.trial && prepared.is_ok() {
@@ -182,13 +205,13 @@ fn enter(root: &OwnedFd) -> Result<(), SandboxError> {
         rustix::process::chroot(".")?;
         Ok(rustix::process::chdir("/")?)
     };
-    enter().map_err(|source| SandboxError::PivotRoot { source })
+    enter().map_err(|source| SandboxError::Chroot { source })
 }
 
 /// Shuts the command in: Landlock, or what is left without it; then the filters. None of this is
 /// possible without no_new_privs, so setuid programs and file capabilities give nothing here.
 fn confine(
-    spec: &SandboxSpec,
+    (spec, is_lent): (&SandboxSpec, bool),
     root: &OwnedFd,
     control: &UnixStream,
     (listener_to, changes): (&UnixStream, &[u32]),
@@ -220,6 +243,8 @@ fn confine(
     let asking = seccomp::asking_filter(changes, !signals_are_confined);
     match supervise::install_with_listener(&asking) {
         Ok(listener) => listener::send(listener_to, &listener),
+        // Nobody could lend devices.
+        Err(error) if is_lent => Err(filter_error(error)),
         Err(error) => {
             let why = Errno::from(error).to_string();
             message::send(control, &Report::Notice(Notice::NoProc { why }))?;

@@ -13,6 +13,7 @@ use rustix::mount::MountAttrFlags;
 use super::error::SandboxError;
 use super::files::Files;
 use super::mounting::{self, Tree};
+use crate::sys;
 
 /// Name, major and minor number (Linux's devices.txt).
 pub(super) const DEVICES: [(&str, u32, u32); 6] = [
@@ -107,18 +108,26 @@ fn provide(dev: &OwnedFd, files: &Files, name: &str, number: u64) -> Result<(), 
     let path = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let point = rustix::fs::openat(dev, name, path, Mode::empty())?;
     let (mode, kind) = (Mode::from(0o666), FileType::CharacterDevice);
-    let source = match rustix::fs::mknodat(files.directory(), name, kind, mode, number) {
-        Ok(()) => rustix::fs::openat(files.directory(), name, path, Mode::empty())?,
+    let (source, is_ours) = match rustix::fs::mknodat(files.directory(), name, kind, mode, number) {
+        Ok(()) => {
+            let node = rustix::fs::openat(files.directory(), name, path, Mode::empty())?;
+            (node, true)
+        }
         Err(Errno::PERM) => {
             let node = rustix::fs::openat(CWD, format!("/dev/{name}"), path, Mode::empty())?;
             if !is_device(&node, number)? {
                 return Err(Errno::NODEV);
             }
-            node
+            (node, false)
         }
         Err(error) => return Err(error),
     };
     let mount = mounting::clone_mount(&source, Tree::Alone)?;
+    // Root of a container is root here, too: it may use a device of the container, not change it.
+    if !is_ours && rustix::fs::fstat(&source)?.st_uid == 0 {
+        sys::mount::set_attributes(&mount, sys::mount::READ_ONLY, sys::mount::Depth::One)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    }
     mounting::attach(&mount, &point)
 }
 

@@ -294,6 +294,13 @@ pub enum SandboxError {
         #[source]
         source: Errno,
     },
+    /// A directory could not be made the root of the command.
+    #[error("failed to change the root by chroot")]
+    Chroot {
+        /// Why.
+        #[source]
+        source: Errno,
+    },
     /// The root could not be changed.
     #[error("failed to change the root")]
     PivotRoot {

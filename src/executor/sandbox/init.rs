@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::error::SandboxError;
+use super::host_name::HostName;
 use super::message::{self, Report};
 use super::notes::{Births, Notes, Noting};
 use super::protect::{self, Cover, ProcView};
@@ -25,6 +26,7 @@ pub(super) struct Init<'a> {
     pub(super) spec: &'a SandboxSpec,
     pub(super) trial: bool,
     pub(super) identity: &'a Identity,
+    pub(super) host_name: HostName,
     pub(super) control: &'a UnixStream,
     /// Closed by the kernel when the process outside dies.
     pub(super) parent_alive: PipeReader,
@@ -56,10 +58,12 @@ pub(super) fn run(mut init: Init<'_>) -> ! {
     let births = Births::default();
     let identity = init.identity.clone();
     let notes_below = init.notes_below;
+    let host_name = init.spec.hostname.clone();
     // Descriptors of the host's directories end here: the command can count ours, if not use them.
     only_standard_descriptors(control, listener.as_ref(), |control, listener| {
         if let Some(listener) = listener {
             let notes = Notes::new(listener, &identity, view, notes_below, births.clone());
+            let notes = notes.named(host_name);
             // Nothing is forked any more; the thread ends with this process.
             std::thread::spawn(move || notes.answer_all());
         }
@@ -100,8 +104,8 @@ fn begin(init: &mut Init<'_>) -> Result<Begun, SandboxError> {
         source: error.into(),
     })? {
         Fork::Child => {
-            let spec = init.spec;
-            let mut confine = || confine(spec, noting, &theirs);
+            let (spec, host_name) = (init.spec, init.host_name);
+            let mut confine = || confine(spec, (noting, host_name), &theirs);
             let prepared = command::prepare(spec, init.identity, init.control, &mut confine);
             if init.trial && prepared.is_ok() {
                 exit_now(0)
@@ -113,9 +117,13 @@ fn begin(init: &mut Init<'_>) -> Result<Begun, SandboxError> {
         Fork::Parent(command) => {
             drop(theirs);
             let asks = noting != Noting::Nothing;
+            let listener = asks.then(|| listener::receive(&ours)).flatten();
+            if init.host_name == HostName::Told && listener.is_none() {
+                message::send(init.control, &Report::Notice(Notice::HostName))?;
+            }
             Ok(Begun {
                 command,
-                listener: asks.then(|| listener::receive(&ours)).flatten(),
+                listener,
                 view,
             })
         }
@@ -125,7 +133,7 @@ fn begin(init: &mut Init<'_>) -> Result<Begun, SandboxError> {
 /// Installs the filters; where something is noted, PID 1 gets the listener.
 fn confine(
     spec: &SandboxSpec,
-    noting: Noting,
+    (noting, host_name): (Noting, HostName),
     listener_to: &UnixStream,
 ) -> Result<(), SandboxError> {
     if spec.network == SandboxNetwork::Private && !spec.insecure {
@@ -136,15 +144,15 @@ fn confine(
     }
     let asking = match noting {
         Noting::Nothing => return command::filter(spec),
-        Noting::Devices if spec.insecure => seccomp::devices_filter(),
-        Noting::Devices => seccomp::default_filter_with_devices(),
+        Noting::Devices if spec.insecure => seccomp::devices_filter(host_name),
+        Noting::Devices => seccomp::default_filter_with_devices(host_name),
         Noting::ToldDevices => {
             command::filter(spec)?;
-            seccomp::told_devices_filter()
+            seccomp::told_devices_filter(host_name)
         }
         Noting::Owners => {
             command::filter(spec)?;
-            seccomp::single_id_filter()
+            seccomp::single_id_filter(host_name)
         }
     };
     match sys::supervise::install_with_listener(&asking) {

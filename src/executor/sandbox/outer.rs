@@ -16,6 +16,7 @@ use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::error::{Errno, SandboxError};
 use super::files::{self, Access, Files};
+use super::host_name::HostName;
 use super::init::{self, Init};
 use super::inside::{MountPoints, PointKind};
 use super::message::{self, Job, Report};
@@ -102,8 +103,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
     let proc_point = point(&mut points, "/proc")?;
     generate(job, &files, &mut points)?;
     mounts::apply(&spec.mounts, &mut points, &files, &spec.scratch)?;
-
-    set_host_name(&spec.hostname)?;
+    let host_name = HostName::set(&spec.hostname)?;
 
     // PID 1 mounts /proc and then makes the host's file systems disappear, for us too.
     let (parent_alive, we_live) = std::io::pipe().map_err(|error| control_error(&error))?;
@@ -114,6 +114,7 @@ fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError> {
                 spec,
                 trial: job.trial,
                 identity: &identity,
+                host_name,
                 control,
                 parent_alive,
                 root: &root,
@@ -247,13 +248,6 @@ fn generate(job: &Job, files: &Files, points: &mut MountPoints<'_>) -> Result<()
         mounts::place(points, target, &mount, PointKind::File)?;
     }
     Ok(())
-}
-
-fn set_host_name(name: &str) -> Result<(), SandboxError> {
-    rustix::system::sethostname(name.as_bytes()).map_err(|errno| SandboxError::HostName {
-        name: name.to_owned(),
-        source: errno.into(),
-    })
 }
 
 /// Waits for PID 1; kills it as soon as the builder hangs up.

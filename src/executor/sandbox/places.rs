@@ -12,7 +12,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid, makedev};
 use rustix::io::Errno;
 
-use super::copying;
 use super::devices::{DEVICES, LINKS};
 use super::error::SandboxError;
 use super::files::Access;
@@ -22,6 +21,7 @@ use super::kept::Kept;
 use super::mounts::check_target;
 use super::rootfs::open_directory;
 use super::spec::{Bind, Inode, SandboxMount};
+use super::{copying, lent};
 use crate::rooted::{read_directory, remove_all_at};
 
 /// What names begin with of things that stay for the next command in the same root.
@@ -376,21 +376,23 @@ fn undo(exchange: &Exchange) -> Result<(), Errno> {
     }
 }
 
-/// Fills a /dev: nodes of our own, so that a command may change their modes. Fails if the kernel
-/// lets us make none, or lets nobody open them.
+/// Fills a /dev: nodes of our own, so that a command may change their modes; stand-ins if the kernel lets us
+/// make none, or lets nobody open them.
 pub(super) fn fill_dev(dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
     let failed = |name: &str, errno: Errno| SandboxError::Device {
         name: name.to_owned(),
         source: errno.into(),
     };
-    for (name, major, minor) in DEVICES {
-        let (mode, number) = (Mode::from(0o666), makedev(major, minor));
-        rustix::fs::mknodat(dev, name, FileType::CharacterDevice, mode, number)
-            .and_then(|()| rustix::fs::chmodat(dev, name, mode, AtFlags::empty()))
-            .map_err(|errno| failed(name, errno))?;
+    match make_nodes(dev) {
+        Ok(()) => (),
+        Err((_, Errno::PERM | Errno::ACCESS)) => {
+            for (name, ..) in DEVICES {
+                let _ = rustix::fs::unlinkat(dev, name, AtFlags::empty());
+            }
+            lent::make_stand_ins(dev)?;
+        }
+        Err((name, errno)) => return Err(failed(name, errno)),
     }
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::openat(dev, "null", flags, Mode::empty()).map_err(|errno| failed("null", errno))?;
     for (link, target) in LINKS.iter().filter(|(link, _)| *link != "ptmx") {
         rustix::fs::symlinkat(*target, dev, *link).map_err(|errno| failed(link, errno))?;
     }
@@ -401,6 +403,19 @@ pub(super) fn fill_dev(dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
             .map_err(|errno| failed(name, errno))?;
     }
     Ok(())
+}
+
+/// Makes the devices, and sees whether one can be opened.
+fn make_nodes(dev: BorrowedFd<'_>) -> Result<(), (&'static str, Errno)> {
+    for (name, major, minor) in DEVICES {
+        let (mode, number) = (Mode::from(0o666), makedev(major, minor));
+        rustix::fs::mknodat(dev, name, FileType::CharacterDevice, mode, number)
+            .and_then(|()| rustix::fs::chmodat(dev, name, mode, AtFlags::empty()))
+            .map_err(|errno| (name, errno))?;
+    }
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(dev, "null", flags, Mode::empty());
+    opened.map(drop).map_err(|errno| ("null", errno))
 }
 
 fn point_error(target: &str, errno: Errno) -> SandboxError {

@@ -167,7 +167,7 @@ fn host_tree(path: &str, attributes: u64) -> Result<OwnedFd, Errno> {
 pub(super) enum ProcView {
     /// A fresh proc of the new process namespace.
     Own,
-    /// The host's, with the same parts hidden.
+    /// The host's, read-only and with the same parts hidden.
     Host,
 }
 
@@ -181,7 +181,8 @@ pub(super) fn mount_proc(
 ) -> Result<ProcView, SandboxError> {
     let (proc, view) = match mounting::new_file_system("proc", &[], PSEUDO) {
         Ok(fresh) => (fresh, ProcView::Own),
-        Err(error) => match host_tree("/proc", PSEUDO_ATTRIBUTES) {
+        // Read-only: files of processes outside belong to the same user, who is root perhaps.
+        Err(error) => match host_tree("/proc", PSEUDO_ATTRIBUTES | sys::mount::READ_ONLY) {
             Ok(host) => (host, ProcView::Host),
             Err(_) => return Err(error),
         },

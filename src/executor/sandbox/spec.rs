@@ -291,11 +291,21 @@ pub enum Notice {
         "read-only mounts of RUN are copies here, and can be written: what is written is thrown away"
     )]
     WritableCopies,
+    /// There are no device nodes.
+    #[error(
+        "RUN can make no device nodes here, and its /dev has those of this container (no CAP_MKNOD, or a store on a `nodev` volume)"
+    )]
+    NoNodes,
     /// A limit of a mount that is an ordinary directory.
     #[error("the size of tmpfs mounts is not limited here: they are directories of the store")]
     NoSizeLimit,
+    /// The host's name is not the one that was asked for.
+    #[error("RUN sees the host name of this machine or container: another one was refused")]
+    HostName,
     /// /proc shows the processes of the host.
-    #[error("/proc shows processes outside of the sandbox: a private one was refused")]
+    #[error(
+        "/proc shows processes outside of the sandbox, and is read-only: a private one was refused"
+    )]
     SharedProc,
 }
 

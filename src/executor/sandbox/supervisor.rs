@@ -15,13 +15,12 @@ use rustix::io::Errno;
 use super::asker::{Asker, Rights};
 use super::changing::{self, Change};
 use super::detach::Detacher;
+use super::lent::Lent;
 use super::procfs::{self, Wanted, Who};
 use super::seccomp::{self, Altering, Asked, ProcessArgument};
-use super::{memory, reopen};
+use super::{host_name, memory, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
-/// Bytes of one field of `struct utsname`.
-const NAME_FIELD: usize = 65;
 /// Generations between a process and the command: more than any process tree has.
 const ANCESTORS_MAX: usize = 4096;
 
@@ -36,6 +35,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) host_name: &'a str,
     /// Files of several names, if there are any.
     pub(super) detacher: Option<Detacher<'a>>,
+    /// Devices, if the root has none of its own.
+    pub(super) lent: Option<&'a Lent>,
 }
 
 /// What a call asks for.
@@ -80,6 +81,12 @@ impl Supervisor<'_> {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };
+        if self
+            .lent
+            .is_some_and(|lent| lent.serve(&self.listener, &call))
+        {
+            return;
+        }
         let asker = Asker::of(&call);
         let question = asker.as_itself(|| question(&call));
         if let Some(Question::Open { path, .. }) = &question
@@ -124,7 +131,7 @@ impl Supervisor<'_> {
     fn reply(&self, call: &Call, asker: Asker, question: &Question) -> Reply {
         match question {
             Question::HostName { buffer } => {
-                let names = host_names(self.host_name);
+                let names = host_name::names(self.host_name);
                 let written = asker.as_itself(|| memory::write(call, *buffer, &names));
                 written.map_or(GO_ON, |()| Reply::Plain(Answer::Value(0)))
             }
@@ -390,25 +397,6 @@ fn may_be_ours(path: &[u8]) -> bool {
     };
     let rest = &path[position..];
     position > 0 && (rest.starts_with(b"proc") || rest.starts_with(b"dev/"))
-}
-
-/// A `struct utsname` with another host name.
-fn host_names(name: &str) -> Vec<u8> {
-    let host = rustix::system::uname();
-    let fields = [
-        host.sysname().to_bytes(),
-        name.as_bytes(),
-        host.release().to_bytes(),
-        host.version().to_bytes(),
-        host.machine().to_bytes(),
-        b"(none)",
-    ];
-    let mut bytes = vec![0; NAME_FIELD * fields.len()];
-    for (to, field) in bytes.chunks_mut(NAME_FIELD).zip(fields) {
-        let length = field.len().min(NAME_FIELD - 1);
-        to[..length].copy_from_slice(&field[..length]);
-    }
-    bytes
 }
 
 /// The process that a thread is of.

@@ -27,9 +27,10 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::host_name;
 use super::memory;
 use super::protect::ProcView;
-use super::seccomp::{Attributes, Deed, Making, Owning};
+use super::seccomp::{Asked, Attributes, Deed, Making, Owning};
 use super::spec::{SandboxMount, SandboxSpec};
 use super::user::Identity;
 use crate::sys::status;
@@ -112,6 +113,8 @@ pub(super) struct Notes {
     processes: Processes,
     /// Whether there may be any note that a file could be asked for.
     are_any: Cell<bool>,
+    /// What the host is called, for those who ask here.
+    host_name: String,
 }
 
 impl Notes {
@@ -140,7 +143,13 @@ impl Notes {
             // In the cheapest case nobody is asked about a change of root.
             processes: Processes::new(view, noting == Noting::Devices),
             are_any: Cell::new(below != LayerNotes::default()),
+            host_name: String::new(),
         }
+    }
+
+    /// The same with a name of the host to tell.
+    pub(super) fn named(self, host_name: String) -> Self {
+        Self { host_name, ..self }
     }
 
     /// Answers calls as long as anybody is left to make some.
@@ -167,6 +176,9 @@ impl Notes {
         let number = u32::try_from(call.number).map_err(|_| Errno::NOSYS)?;
         if let Some((act, target)) = Attributes::of(call.abi).and_then(|calls| calls.find(number)) {
             return self.attribute(call, act, target);
+        }
+        if number == Asked::HERE.uname {
+            return host_name::tell(call, &self.host_name);
         }
         if let Ok(position) = self
             .deeds

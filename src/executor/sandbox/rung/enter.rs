@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::super::error::{Errno, SandboxError};
 use super::super::message;
 use super::super::spec::Rung;
+use super::own_ids;
 use super::subid::{self, Range, SubidError};
 use crate::failure::{Explain, Kind};
 use crate::sys;
@@ -57,6 +58,12 @@ pub enum RungError {
         program: String,
         /// What it said.
         message: String,
+    },
+    /// Root has too few ids of its own to hand on.
+    #[error("root has too few ids here: {count}, 65536 are needed")]
+    TooFewIds {
+        /// How many, from 0 on.
+        count: u32,
     },
     /// A map could not be written.
     #[error("failed to write `{}`", .path.display())]
@@ -205,6 +212,11 @@ enum Plan {
         users: Vec<Range>,
         groups: Vec<Range>,
     },
+    /// Root's: all that there are, as they are.
+    Own {
+        users: String,
+        groups: String,
+    },
     Single,
 }
 
@@ -214,6 +226,9 @@ impl Plan {
             return Ok(Self::Single);
         }
         let uid = rustix::process::getuid().as_raw();
+        if uid == 0 {
+            return Self::own();
+        }
         let name = User::from_uid(Uid::from_raw(uid))
             .ok()
             .flatten()
@@ -231,6 +246,18 @@ impl Plan {
         })
     }
 
+    /// What root hands on.
+    fn own() -> Result<Self, RungError> {
+        let own = |path: &str| {
+            let text = std::fs::read_to_string(path).map_err(RungError::Start)?;
+            own_ids::identity(&text).map_err(|count| RungError::TooFewIds { count })
+        };
+        Ok(Self::Own {
+            users: own("/proc/self/uid_map")?,
+            groups: own("/proc/self/gid_map")?,
+        })
+    }
+
     fn write(&self, process: u32) -> Result<(), RungError> {
         let (uid, gid) = (
             rustix::process::getuid().as_raw(),
@@ -241,18 +268,26 @@ impl Plan {
                 map_with("newuidmap", process, &subid::map_arguments(uid, users))?;
                 map_with("newgidmap", process, &subid::map_arguments(gid, groups))
             }
+            Self::Own { users, groups } => {
+                write_map(process, "uid_map", users)?;
+                write_map(process, "gid_map", groups)
+            }
             Self::Single => {
-                let write = |name: &str, text: &str| {
-                    let path = PathBuf::from(format!("/proc/{process}/{name}"));
-                    std::fs::write(&path, text)
-                        .map_err(|source| RungError::WriteMap { path, source })
-                };
-                write("setgroups", "deny")?;
-                write("uid_map", &format!("0 {uid} 1\n"))?;
-                write("gid_map", &format!("0 {gid} 1\n"))
+                write_map(process, "setgroups", "deny")?;
+                write_map(process, "uid_map", &format!("0 {uid} 1\n"))?;
+                write_map(process, "gid_map", &format!("0 {gid} 1\n"))
             }
         }
     }
+}
+
+/// Writes a file of a process of ours; a map must come in one piece.
+fn write_map(process: u32, name: &str, text: &str) -> Result<(), RungError> {
+    let path = PathBuf::from(format!("/proc/{process}/{name}"));
+    std::fs::write(&path, text).map_err(|source| RungError::WriteMap {
+        path: PathBuf::from(format!("/proc/PID/{name}")),
+        source,
+    })
 }
 
 fn map_with(program: &str, process: u32, arguments: &[String]) -> Result<(), RungError> {

@@ -7,6 +7,7 @@
 mod enter;
 mod ladder;
 mod link;
+mod own_ids;
 mod remedy;
 mod subid;
 mod trial;

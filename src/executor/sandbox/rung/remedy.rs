@@ -52,9 +52,48 @@ pub(super) fn for_error(error: &RungError) -> Vec<String> {
             format!("make sure that {program} is setuid root, and not in a container started with no-new-privileges: `sudo chmod u+s /usr/bin/{program}`"),
             "check that the ranges in /etc/subuid and /etc/subgid exist in an outer container's own map (/proc/self/uid_map)".to_owned(),
         ],
-        RungError::WriteMap { .. } | RungError::Start(_) => Vec::new(),
+        RungError::TooFewIds { .. } => vec![
+            "on the machine, give the user who starts the container subordinate ids: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`".to_owned(),
+        ],
+        RungError::Start(_) => Vec::new(),
+        RungError::WriteMap { .. } => for_capabilities(&FOR_MAPS),
         RungError::Namespace(_) => for_namespaces(|path| std::fs::read_to_string(path).ok()),
     }
+}
+
+/// The capabilities with which root hands its ids on; the kernel wants the last one for root's own.
+const FOR_MAPS: [(CapabilitySet, &str); 3] = [
+    (CapabilitySet::SETUID, "SETUID"),
+    (CapabilitySet::SETGID, "SETGID"),
+    (CapabilitySet::SETFCAP, "SETFCAP"),
+];
+
+/// What to do where some of these are not there.
+fn for_capabilities(wanted: &[(CapabilitySet, &'static str)]) -> Vec<String> {
+    let own = rustix::thread::capabilities(None);
+    let own = own.map_or(CapabilitySet::all(), |own| own.effective);
+    give_capabilities(&missing(own, wanted))
+}
+
+/// The names of those that are not there.
+fn missing(own: CapabilitySet, wanted: &[(CapabilitySet, &'static str)]) -> Vec<&'static str> {
+    let absent = wanted.iter().filter(|(set, _)| !own.contains(*set));
+    absent.map(|(_, name)| *name).collect()
+}
+
+/// How a container gets capabilities.
+fn give_capabilities(names: &[&str]) -> Vec<String> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let flags: Vec<String> = names
+        .iter()
+        .map(|name| format!("--cap-add {name}"))
+        .collect();
+    let (flags, list) = (flags.join(" "), names.join(", "));
+    vec![format!(
+        "in Docker or podman: start the container with `{flags}`; in Kubernetes: `securityContext: {{ capabilities: {{ add: [{list}] }} }}`"
+    )]
 }
 
 fn for_subid(error: &SubidError) -> Vec<String> {
@@ -165,13 +204,15 @@ fn number_of(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     chain.filter_map(number).last()
 }
 
-/// What to do when devices cannot be made.
-fn for_devices(may_make_nodes: bool) -> String {
-    if may_make_nodes {
-        return "put the store on a volume that is not mounted `nodev`, and leave the container its default capabilities (in Kubernetes no `drop: [ALL]`)".to_owned();
-    }
-    "add CAP_MKNOD: in podman `--cap-add MKNOD`; in Kubernetes `securityContext: { capabilities: { add: [MKNOD] } }`; in Docker leave the container its default capabilities".to_owned()
-}
+/// The capabilities that commands need by chroot.
+const FOR_CHROOT: [(CapabilitySet, &str); 6] = [
+    (CapabilitySet::CHOWN, "CHOWN"),
+    (CapabilitySet::DAC_OVERRIDE, "DAC_OVERRIDE"),
+    (CapabilitySet::FOWNER, "FOWNER"),
+    (CapabilitySet::SETGID, "SETGID"),
+    (CapabilitySet::SETUID, "SETUID"),
+    (CapabilitySet::SYS_CHROOT, "SYS_CHROOT"),
+];
 
 /// What to do when a sandbox cannot be made by root (of whatever namespace).
 pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
@@ -184,12 +225,9 @@ pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
         | SandboxError::MakePrivate { .. }
         | SandboxError::NewFileSystem { .. }
         | SandboxError::PivotRoot { .. } => in_container("SYS_ADMIN").to_vec(),
-        SandboxError::Device { .. } => {
-            let own = rustix::thread::capabilities(None);
-            vec![for_devices(own.is_ok_and(|own| {
-                own.effective.contains(CapabilitySet::MKNOD)
-            }))]
-        }
+        SandboxError::Device { name, .. } => vec![format!(
+            "give the container a /dev with {name}, as container runtimes do by default"
+        )],
         SandboxError::Filter { .. } => vec![
             "use a seccomp profile that allows seccomp(2), as Docker's default one does".to_owned(),
         ],
@@ -199,6 +237,42 @@ pub(super) fn for_sandbox(error: &SandboxError) -> Vec<String> {
         ],
         _ => Vec::new(),
     }
+}
+
+/// What to do when a sandbox cannot be made in a user namespace: it takes no capability of a container,
+/// but a profile may refuse what the namespace would allow.
+pub(super) fn for_sandbox_of_user(error: &SandboxError) -> Vec<String> {
+    let general = anywhere(error);
+    match error {
+        _ if !general.is_empty() => general,
+        SandboxError::Unshare { .. }
+        | SandboxError::MakePrivate { .. }
+        | SandboxError::NewFileSystem { .. }
+        | SandboxError::PivotRoot { .. } => {
+            for_namespaces(|path| std::fs::read_to_string(path).ok())
+        }
+        _ => for_sandbox(error),
+    }
+}
+
+/// What to do when root cannot even chroot: in most cases capabilities were taken from a container.
+pub(super) fn for_chroot(error: &SandboxError) -> Vec<String> {
+    match for_capabilities(&FOR_CHROOT).as_slice() {
+        [] => for_sandbox(error),
+        given => {
+            let general = anywhere(error);
+            let leave = "leave the container its default capabilities: no `--cap-drop`, in Kubernetes no `drop: [ALL]`";
+            let all = general.into_iter().chain(given.iter().cloned());
+            all.chain([leave.to_owned()]).collect()
+        }
+    }
+}
+
+/// What to do when a user has no namespaces: root may have what needs none.
+pub(super) fn for_user(has_namespaces: bool) -> Vec<String> {
+    let remedy =
+        "run as root: in a container with its default capabilities RUN needs no namespaces then";
+    Vec::from_iter((!has_namespaces).then(|| remedy.to_owned()))
 }
 
 /// What to do when a build cannot have a network of its own, for which reason it is told.
@@ -265,8 +339,16 @@ mod tests {
         assert!(for_error(&started)[0].contains("ulimit -n"));
         let inside = RungError::Namespace(open(libc::EMFILE));
         assert!(for_error(&inside)[0].contains("ulimit -n"));
-        assert!(for_devices(false).contains("add CAP_MKNOD"));
-        assert!(for_devices(true).contains("nodev"));
+        let refused = SandboxError::MakePrivate {
+            source: Errno(libc::EACCES),
+        };
+        assert!(for_sandbox(&refused)[0].contains("--cap-add SYS_ADMIN"));
+        assert!(!for_sandbox_of_user(&refused).concat().contains("SYS_ADMIN"));
+        let none = missing(CapabilitySet::SETUID, &FOR_MAPS);
+        assert_eq!(none, ["SETGID", "SETFCAP"]);
+        assert!(give_capabilities(&none)[0].contains("`--cap-add SETGID --cap-add SETFCAP`"));
+        assert!(give_capabilities(&none)[0].contains("add: [SETGID, SETFCAP]"));
+        assert!(give_capabilities(&[]).is_empty());
     }
 
     #[test]

@@ -11,8 +11,8 @@ pub(super) struct Range {
     pub(super) count: u32,
 }
 
-/// The fewest ids with which ordinary images can be unpacked.
-pub(super) const COUNT_MIN: u32 = 65_535;
+/// The fewest ids, beside root's, with which ordinary images can be unpacked: up to nobody's.
+pub(super) const COUNT_MIN: u32 = 65_534;
 
 /// The kernel takes at most 340 lines in a map; one is for the user's own id.
 const RANGES_MAX: usize = 339;

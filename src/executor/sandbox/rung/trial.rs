@@ -22,7 +22,7 @@ use crate::failure::Explain as _;
 pub(in super::super) const TRIAL: &str = "__builder-sandbox-trial";
 
 /// Counts up whenever a trial means something else than before.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A trial that takes longer is a failure.
 const TIME_MAX: Duration = Duration::from_secs(20);
@@ -72,20 +72,39 @@ pub fn probe_anew(store: &Path, executable: &Path) -> Ladder {
         reason: NOT_ROOT.to_owned(),
         remedies: Vec::new(),
     };
-    let (root, range, single, chroot) = if is_root {
-        (
-            try_root(store, executable, RootDriver::Overlay),
-            not_tried("root does not need it"),
-            not_tried("root does not need it"),
-            try_root(store, executable, RootDriver::Directory),
-        )
+    let again = |rung| try_again(rung, store, executable);
+    let mut root = if is_root {
+        try_root(store, executable, RootDriver::Overlay)
     } else {
-        (
-            not_root(),
-            try_again(Rung::UserRange, store, executable),
-            try_again(Rung::UserSingle, store, executable),
-            not_root(),
-        )
+        not_root()
+    };
+    // Root of a container may make no namespaces, but a user namespace perhaps, and hand its ids on.
+    let (range, single) = if root == Standing::Works {
+        let needless = not_tried("root does not need it");
+        (needless.clone(), needless)
+    } else {
+        let range = again(Rung::UserRange);
+        let single = match (is_root, &range) {
+            (true, Standing::Works) => not_tried("root has more ids"),
+            _ => again(Rung::UserSingle),
+        };
+        (range, single)
+    };
+    let has_namespaces = [&range, &single].contains(&&Standing::Works);
+    if let (true, Standing::Fails { remedies, .. }) = (has_namespaces, &mut root) {
+        // Nothing would be gained.
+        remedies.clear();
+    }
+    let chroot = match is_root {
+        true if super::super::has_single_id() => Standing::Fails {
+            reason: "root has one id here, and files may belong to others".to_owned(),
+            remedies: Vec::new(),
+        },
+        true => try_root(store, executable, RootDriver::Directory),
+        false => Standing::Fails {
+            reason: NOT_ROOT.to_owned(),
+            remedies: remedy::for_user(has_namespaces),
+        },
     };
     let verdict = |rung, standing| Verdict { rung, standing };
     Ladder {
@@ -103,7 +122,10 @@ fn try_root(store: &Path, executable: &Path, driver: RootDriver) -> Standing {
         Ok(()) => Standing::Works,
         Err(error) => Standing::Fails {
             reason: explain(&error),
-            remedies: remedy::for_sandbox(&error),
+            remedies: match driver {
+                RootDriver::Overlay => remedy::for_sandbox(&error),
+                RootDriver::Directory => remedy::for_chroot(&error),
+            },
         },
     }
 }
@@ -133,7 +155,7 @@ fn try_again(rung: Rung, store: &Path, executable: &Path) -> Standing {
         Ok(None) => Standing::Works,
         Ok(Some(error)) => Standing::Fails {
             reason: explain(&error),
-            remedies: remedy::for_sandbox(&error),
+            remedies: remedy::for_sandbox_of_user(&error),
         },
         Err(_) => Standing::Fails {
             reason: "the trial ended without a verdict".to_owned(),

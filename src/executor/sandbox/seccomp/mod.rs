@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::host_name::HostName;
 use crate::sys::seccomp::Instruction;
 
 pub(super) use attributes::{Act, Attributes, Target};
@@ -127,8 +128,9 @@ pub(super) fn default_filter() -> Vec<Instruction> {
 }
 
 /// The same, with a supervisor that is asked for device nodes, and before attributes are changed.
-pub(super) fn default_filter_with_devices() -> Vec<Instruction> {
+pub(super) fn default_filter_with_devices(host_name: HostName) -> Vec<Instruction> {
     let mut calls = ABIS.map(|abi| known(abi.column));
+    calls[0].extend(about_host(host_name));
     calls[0].extend(Making::HERE.verdicts());
     for (calls, abi) in calls.iter_mut().zip(ABIS) {
         calls.extend(Attributes::changes(abi.audit, Verdict::Ask));
@@ -139,14 +141,21 @@ pub(super) fn default_filter_with_devices() -> Vec<Instruction> {
 
 /// The filter that asks a supervisor for device nodes, and before attributes are changed, and refuses
 /// nothing else.
-pub(super) fn devices_filter() -> Vec<Instruction> {
+pub(super) fn devices_filter(host_name: HostName) -> Vec<Instruction> {
     let asked = ABIS.map(|abi| Attributes::changes(abi.audit, Verdict::Ask));
-    supervised(Making::HERE.verdicts().collect(), asked)
+    let known = Making::HERE.verdicts().chain(about_host(host_name));
+    supervised(known.collect(), asked)
+}
+
+/// Whether the supervisor is asked what the host is called.
+fn about_host(host_name: HostName) -> Option<(u32, Verdict)> {
+    (host_name == HostName::Told).then_some((Asked::HERE.uname, Verdict::Ask))
 }
 
 /// The same, which also asks for the state of files: some of them stand for devices.
-pub(super) fn told_devices_filter() -> Vec<Instruction> {
+pub(super) fn told_devices_filter(host_name: HostName) -> Vec<Instruction> {
     let mut known: BTreeMap<u32, Verdict> = Making::HERE.verdicts().collect();
+    known.extend(about_host(host_name));
     known.extend(Owning::HERE.telling().map(|number| (number, Verdict::Ask)));
     supervised(known, ABIS.map(|abi| Attributes::all(abi.audit)))
 }
@@ -350,10 +359,11 @@ impl Owning {
 
 /// Compiles the filter for a single id: someone is asked about the owners of files, device nodes, who a
 /// process is, and what it makes.
-pub(super) fn single_id_filter() -> Vec<Instruction> {
+pub(super) fn single_id_filter(host_name: HostName) -> Vec<Instruction> {
     let here = Owning::HERE;
     let owning = here.changing().into_iter().chain(here.telling());
     let mut known: BTreeMap<u32, Verdict> = owning.map(|number| (number, Verdict::Ask)).collect();
+    known.extend(about_host(host_name));
     let deeds = Deed::all().into_iter();
     known.extend(deeds.map(|(number, deed)| (number, deed.verdict())));
     supervised(known, ABIS.map(|abi| Attributes::all(abi.audit)))

@@ -179,7 +179,10 @@ fn only_device_nodes_are_asked_about() {
     const ASK: u32 = 0x7fc0_0000;
     let Making { mknod, mknodat } = Making::HERE;
     let native = ABIS[0].audit;
-    for program in [default_filter_with_devices(), devices_filter()] {
+    for program in [
+        default_filter_with_devices(HostName::Set),
+        devices_filter(HostName::Set),
+    ] {
         let kinds = [
             (0o010_644, ALLOW),
             (0o020_600, ASK),
@@ -197,7 +200,7 @@ fn only_device_nodes_are_asked_about() {
             }
         }
     }
-    let program = default_filter_with_devices();
+    let program = default_filter_with_devices(HostName::Set);
     for abi in ABIS {
         let changes: BTreeMap<u32, Verdict> = Attributes::changes(abi.audit, Verdict::Ask)
             .into_iter()
@@ -218,10 +221,14 @@ fn only_device_nodes_are_asked_about() {
 fn no_attribute_is_set_in_a_way_that_nobody_is_asked_about() {
     const ASK: u32 = 0x7fc0_0000;
     const UNSUPPORTED: u32 = 0x0005_005f;
-    let told = [told_devices_filter(), single_id_filter()];
-    let all = told
-        .into_iter()
-        .chain([devices_filter(), default_filter_with_devices()]);
+    let told = [
+        told_devices_filter(HostName::Set),
+        single_id_filter(HostName::Set),
+    ];
+    let all = told.into_iter().chain([
+        devices_filter(HostName::Set),
+        default_filter_with_devices(HostName::Set),
+    ]);
     let asking = all.map(|program| (program, ASK));
     for (program, expected) in asking.chain([(unsupervised_filter(), UNSUPPORTED)]) {
         for abi in ABIS {
