@@ -48,6 +48,7 @@ pub(super) fn receive(socket: &UnixStream) -> Option<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use crate::executor::sandbox::host_name::HostName;
     use crate::executor::sandbox::seccomp;
     use crate::sys::supervise;
 
@@ -55,7 +56,7 @@ mod tests {
     fn the_wait_for_calls_ends_with_those_who_could_make_them() {
         let caller = std::thread::spawn(|| {
             supervise::no_new_privileges().unwrap();
-            supervise::install_with_listener(&seccomp::devices_filter())
+            supervise::install_with_listener(&seccomp::devices_filter(HostName::Set))
         });
         let Ok(listener) = caller.join().unwrap() else {
             // Below another supervisor there is none.
