@@ -25,9 +25,9 @@ use super::message::{self, Job, Report};
 use super::places::{self, Places};
 use super::seccomp::Changing;
 use super::spec::{Exit, Notice, SandboxMount, SandboxNetwork, SandboxSpec};
-use super::supervisor::{self, Supervisor};
+use super::supervisor::Supervisor;
 use super::user::Identity;
-use super::{command, limits, listener, procfs, rootfs, seccomp, user};
+use super::{command, family, limits, listener, procfs, rootfs, seccomp, user};
 use crate::sys::process::{Fork, exit_now};
 use crate::sys::{self, supervise};
 
@@ -315,7 +315,7 @@ fn kill_descendants() {
             Ok(None) => (),
             Err(_) => return,
         }
-        for process in supervisor::descendants() {
+        for process in family::descendants() {
             if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
                 let _ = rustix::process::kill_process(process, Signal::KILL);
             }

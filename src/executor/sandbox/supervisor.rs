@@ -7,23 +7,21 @@
 //! only those of the command's processes are; what a process has open is opened again only if it lies
 //! below the root. No directory of the kernel's is handed out, for `..` leads on from it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::asker::{Asker, Rights};
-use super::changing::{self, Change};
 use super::detach::Detacher;
+use super::family::{descendants, directory_of, may_reach, reachable, thread_group};
 use super::procfs::{self, Wanted, Who};
-use super::seccomp::{self, Altering, Asked, ProcessArgument};
+use super::question::{Question, open_flags, question};
 use super::{memory, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
 /// Bytes of one field of `struct utsname`.
 const NAME_FIELD: usize = 65;
-/// Generations between a process and the command: more than any process tree has.
-const ANCESTORS_MAX: usize = 4096;
 
 /// The answers for one command.
 #[derive(Debug)]
@@ -36,28 +34,6 @@ pub(super) struct Supervisor<'a> {
     pub(super) host_name: &'a str,
     /// Files of several names, if there are any.
     pub(super) detacher: Option<Detacher<'a>>,
-}
-
-/// What a call asks for.
-enum Question {
-    Open {
-        path: Vec<u8>,
-        flags: OFlags,
-    },
-    ReadLink {
-        path: Vec<u8>,
-        buffer: u64,
-        size: u64,
-    },
-    HostName {
-        buffer: u64,
-    },
-    Change {
-        path: Vec<u8>,
-        change: Change,
-    },
-    /// To do something to another process.
-    Reach(ProcessArgument),
 }
 
 /// What is answered.
@@ -327,71 +303,6 @@ fn open_plain(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     Ok(file)
 }
 
-fn question(call: &Call) -> Option<Question> {
-    let asked = Asked::HERE;
-    let [first, second, third, fourth, ..] = call.args;
-    let number = u32::try_from(call.number).ok()?;
-    if number == asked.uname {
-        return Some(Question::HostName { buffer: first });
-    }
-    if let Some(target) = seccomp::target(number) {
-        return Some(Question::Reach(target));
-    }
-    if let Some((address, change)) = changing::asked(call) {
-        let path = memory::read_path_if(call, address, may_be_ours)?;
-        return Some(Question::Change { path, change });
-    }
-    if Altering::HERE.all().contains(&number) {
-        return None;
-    }
-    let (address, buffer, size) = if number == asked.open || number == asked.readlink {
-        (first, second, third)
-    } else if [asked.openat, asked.openat2, asked.readlinkat].contains(&number) {
-        (second, third, fourth)
-    } else {
-        return None;
-    };
-    let path = memory::read_path_if(call, address, may_be_ours)?;
-    if number == asked.readlink || number == asked.readlinkat {
-        return Some(Question::ReadLink { path, buffer, size });
-    }
-    let flags = open_flags(call)?;
-    Some(Question::Open { path, flags })
-}
-
-/// The flags of a call that opens; `None` if it is another, or resolves its path in a way of its own.
-fn open_flags(call: &Call) -> Option<OFlags> {
-    let asked = Asked::HERE;
-    let number = u32::try_from(call.number).ok()?;
-    let flags = if number == asked.open {
-        call.args[1]
-    } else if number == asked.openat {
-        call.args[2]
-    } else if number != asked.openat2 {
-        return None;
-    } else {
-        let mut how = [0; 24];
-        let read = memory::read(call, call.args[2], &mut how)?;
-        let word = |at: usize| how[at..at + 8].try_into().map(u64::from_ne_bytes).ok();
-        if read < how.len() || word(16)? != 0 {
-            return None;
-        }
-        word(0)?
-    };
-    Some(OFlags::from_bits_retain(
-        u32::try_from(flags & 0xffff_ffff).ok()?,
-    ))
-}
-
-/// Whether a path begins as one of those that are served; quick, since every call asks.
-fn may_be_ours(path: &[u8]) -> bool {
-    let Some(position) = path.iter().position(|byte| !matches!(*byte, b'/' | b'.')) else {
-        return false;
-    };
-    let rest = &path[position..];
-    position > 0 && (rest.starts_with(b"proc") || rest.starts_with(b"dev/"))
-}
-
 /// A `struct utsname` with another host name.
 fn host_names(name: &str) -> Vec<u8> {
     let host = rustix::system::uname();
@@ -409,104 +320,4 @@ fn host_names(name: &str) -> Vec<u8> {
         to[..length].copy_from_slice(&field[..length]);
     }
     bytes
-}
-
-/// The process that a thread is of.
-fn thread_group(thread: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    line.trim().parse().ok()
-}
-
-/// The parent of a process (proc_pid_stat(5): the second field after the name, which may hold
-/// anything, parentheses too).
-fn parent(process: u32) -> Option<u32> {
-    let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
-    rest.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Whether a process stems from this one.
-fn is_ours(process: u32) -> bool {
-    let this = std::process::id();
-    let mut at = process;
-    for _ in 0..ANCESTORS_MAX {
-        match parent(at) {
-            Some(parent) if parent == this => return true,
-            Some(parent) if parent > 1 => at = parent,
-            _ => return false,
-        }
-    }
-    false
-}
-
-/// Whether a caller may do something to the process that it names: only to those of the command. The
-/// arguments are numbers, which nobody changes after they were looked at.
-fn may_reach(call: &Call, target: ProcessArgument) -> Result<(), Errno> {
-    let number = match target {
-        // The kernel takes it from the lower half.
-        ProcessArgument::Number(argument) => low(call.args[argument]).cast_signed(),
-        ProcessArgument::Descriptor => {
-            let path = format!("/proc/{}/fdinfo/{}", call.thread, low(call.args[0]));
-            let text = std::fs::read_to_string(path).map_err(|_| Errno::PERM)?;
-            let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
-            line.and_then(|line| line.trim().parse().ok())
-                .ok_or(Errno::BADF)?
-        }
-    };
-    // A group has the number of the process that made it. -1 is everybody.
-    match number.unsigned_abs() {
-        1 => Err(Errno::PERM),
-        process if is_ours(process) => Ok(()),
-        process if parent(process).is_none() => Err(Errno::SRCH),
-        _ => Err(Errno::PERM),
-    }
-}
-
-/// The half of an argument that the kernel takes where it wants 32 bits.
-fn low(argument: u64) -> u32 {
-    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
-}
-
-/// All processes that stem from this one. Orphans among them are its children: it is their reaper.
-pub(super) fn descendants() -> Vec<u32> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(proc) = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()) else {
-        return Vec::new();
-    };
-    processes(proc.as_fd())
-        .into_iter()
-        .filter(|process| is_ours(*process))
-        .collect()
-}
-
-fn processes(proc: BorrowedFd<'_>) -> Vec<u32> {
-    let entries = crate::rooted::read_directory(proc).unwrap_or_default();
-    let number = |name: &std::ffi::CStr| name.to_str().ok()?.parse().ok();
-    entries
-        .iter()
-        .filter_map(|entry| number(&entry.name))
-        .collect()
-}
-
-/// The directory of a process of the command.
-fn directory_of(call: &Call, who: Who) -> Option<String> {
-    match who {
-        Who::Caller => Some(format!("/proc/{}", call.thread)),
-        Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
-        Who::Process(_) => None,
-    }
-}
-
-/// The same, if the caller may look into that process.
-fn reachable(call: &Call, who: Who, rights: &Rights) -> Result<String, Errno> {
-    let directory = directory_of(call, who).ok_or(Errno::NOENT)?;
-    match who {
-        Who::Process(process) if thread_group(call.thread) != thread_group(process) => {
-            let is_reached = rights.reach(&Rights::of(process)?);
-            is_reached.then_some(directory).ok_or(Errno::ACCESS)
-        }
-        Who::Caller | Who::Process(_) => Ok(directory),
-    }
 }

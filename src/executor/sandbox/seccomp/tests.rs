@@ -1,5 +1,6 @@
 //! The system call filter, run as the kernel would run it.
 
+use super::processes::{CHANGING, RANKING, SIGNAL_BY_DESCRIPTOR, SIGNALLING};
 use super::*;
 
 /// What the usual filter says to one call; the 32 bits of `SECCOMP_RET_*`.
