@@ -12,13 +12,13 @@ use super::common::{Project, User};
 use super::ladder::Place;
 
 /// A project whose builds know an image `debian`.
-fn with_debian() -> Project {
+pub(crate) fn with_debian() -> Project {
     let flag = format!("--build-context=debian=oci-layout://{}", debian().display());
     Project::new().flag(&flag)
 }
 
 /// Packages with all that they need, fetched once: the rungs then need no network.
-fn packages(fetching: &Project) -> Vec<PathBuf> {
+pub(crate) fn packages(fetching: &Project) -> Vec<PathBuf> {
     let out = fetching.path("packages");
     let spec = format!("type=local,dest={}", out.display());
     let ca = "id=ca,src=/etc/ssl/certs/ca-certificates.crt";
@@ -31,7 +31,7 @@ fn packages(fetching: &Project) -> Vec<PathBuf> {
 }
 
 /// Puts packages into the context.
-fn with_packages(mut project: Project, packages: &[PathBuf]) -> Project {
+pub(crate) fn with_packages(mut project: Project, packages: &[PathBuf]) -> Project {
     for package in packages {
         let name = package.file_name().unwrap().to_str().unwrap();
         project = project.file(&format!("packages/{name}"), fs::read(package).unwrap());
@@ -39,7 +39,7 @@ fn with_packages(mut project: Project, packages: &[PathBuf]) -> Project {
     project
 }
 
-fn assert_same(digests: &[(Place, String)]) {
+pub(crate) fn assert_same(digests: &[(Place, String)]) {
     let same = |(_, digest): &(Place, String)| *digest == digests[0].1;
     assert!(digests.iter().all(same), "{digests:#?}");
 }

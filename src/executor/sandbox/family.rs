@@ -30,7 +30,7 @@ fn parent(process: u32) -> Option<u32> {
 }
 
 /// Whether a process stems from this one.
-fn is_ours(process: u32) -> bool {
+pub(super) fn is_ours(process: u32) -> bool {
     let this = std::process::id();
     let mut at = process;
     for _ in 0..ANCESTORS_MAX {

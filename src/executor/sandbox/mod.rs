@@ -15,6 +15,7 @@
 //! See `docs/design/sandbox.md` for what a command may and may not do, and why.
 
 mod asker;
+mod attributing;
 mod cancel;
 mod cgroup;
 mod changing;
@@ -33,11 +34,15 @@ mod inside;
 mod janitor;
 mod kept;
 mod limits;
+mod linking;
 mod listener;
+mod looking;
 mod memory;
 mod message;
+mod mount_table;
 mod mounting;
 mod mounts;
+mod naming;
 mod network;
 mod notes;
 mod orphans;
@@ -54,6 +59,7 @@ mod running;
 mod seccomp;
 mod spec;
 mod supervisor;
+mod telling;
 mod user;
 
 pub use cancel::Cancel;

@@ -3,8 +3,9 @@
 use rustix::fs::OFlags;
 
 use super::changing::{self, Change};
-use super::memory;
-use super::seccomp::{self, Altering, Asked, ProcessArgument};
+use super::looking::{self, Look};
+use super::seccomp::{self, Act, Altering, Asked, Looking, ProcessArgument};
+use super::{attributing, linking, memory};
 use crate::sys::supervise::Call;
 
 /// What a call asks for.
@@ -26,6 +27,23 @@ pub(super) enum Question {
         path: Vec<u8>,
         change: Change,
     },
+    Look {
+        path: Vec<u8>,
+        look: Look,
+    },
+    /// The file system of what is open.
+    FileSystem {
+        number: i32,
+        buffer: u64,
+    },
+    /// To give a new name to what a path leads to.
+    Link {
+        path: Vec<u8>,
+    },
+    Attribute {
+        path: Vec<u8>,
+        act: Act,
+    },
     /// To do something to another process.
     Reach(ProcessArgument),
 }
@@ -41,12 +59,29 @@ pub(super) fn question(call: &Call) -> Option<Question> {
     if let Some(target) = seccomp::target(number) {
         return Some(Question::Reach(target));
     }
+    if let Some((address, look)) = looking::asked(call) {
+        let path = memory::read_path_if(call, address, may_be_ours)?;
+        return Some(Question::Look { path, look });
+    }
     if let Some((address, change)) = changing::asked(call) {
         let path = memory::read_path_if(call, address, may_be_ours)?;
         return Some(Question::Change { path, change });
     }
     if Altering::HERE.all().contains(&number) {
         return None;
+    }
+    if number == Looking::HERE.fstatfs {
+        let number = u32::try_from(first & 0xffff_ffff).ok()?.cast_signed();
+        let buffer = second;
+        return Some(Question::FileSystem { number, buffer });
+    }
+    if let Some(address) = linking::asked(call) {
+        let path = memory::read_path_if(call, address, may_be_ours)?;
+        return Some(Question::Link { path });
+    }
+    if let Some(act) = attributing::asked(call) {
+        let path = memory::read_path_if(call, first, may_be_ours)?;
+        return Some(Question::Attribute { path, act });
     }
     let (address, buffer, size) = if number == asked.open || number == asked.readlink {
         (first, second, third)

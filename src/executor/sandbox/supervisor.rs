@@ -1,4 +1,5 @@
-//! Answers calls of a command that runs in a chroot: files of /proc, and the host's name; and gives
+//! Answers calls of a command that runs in a chroot: files of /proc ([`super::telling`] has what is not about
+//! opening them), and the host's name; and gives
 //! what a call changes a file of its own, if it is one name of several.
 //!
 //! What a path says is read from the caller's memory and may change the moment after. That is
@@ -17,7 +18,7 @@ use super::detach::Detacher;
 use super::family::{descendants, directory_of, may_reach, reachable, thread_group};
 use super::procfs::{self, Wanted, Who};
 use super::question::{Question, open_flags, question};
-use super::{memory, reopen};
+use super::{memory, mount_table, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
 /// Bytes of one field of `struct utsname`.
@@ -37,7 +38,7 @@ pub(super) struct Supervisor<'a> {
 }
 
 /// What is answered.
-enum Reply {
+pub(super) enum Reply {
     Plain(Answer),
     File(OwnedFd),
 }
@@ -48,7 +49,8 @@ impl From<Errno> for Reply {
     }
 }
 
-const GO_ON: Reply = Reply::Plain(Answer::Continue);
+/// The call runs as if nobody had asked.
+pub(super) const GO_ON: Reply = Reply::Plain(Answer::Continue);
 
 impl Supervisor<'_> {
     /// Answers the next call. A caller that was killed meanwhile needs no answer.
@@ -115,6 +117,12 @@ impl Supervisor<'_> {
                 }
                 _ => GO_ON,
             },
+            Question::Look { path, look } => self.look(call, asker, path, *look),
+            Question::FileSystem { number, buffer } => {
+                self.file_system(call, asker, *number, *buffer)
+            }
+            Question::Link { path } => self.link(call, asker, path),
+            Question::Attribute { path, act } => self.attribute(call, asker, path, *act),
             Question::Open { path, flags } => match procfs::wanted(path) {
                 Some(wanted) => self.open(call, asker, &wanted, *flags),
                 None => GO_ON,
@@ -158,12 +166,16 @@ impl Supervisor<'_> {
             Wanted::Machine(path) => asker.as_itself(|| open_machine(path)),
             Wanted::File { who, path, .. } => asker.as_itself(|| {
                 let directory = directory_of(call, *who).ok_or(Errno::NOENT)?;
+                if let Some(form) = mount_table::Form::of(path) {
+                    return mount_table::open(self.root, form);
+                }
                 open_plain(&format!("{directory}/{path}"), flags)
             }),
             // It is a link.
             Wanted::Link { .. } if flags.contains(OFlags::NOFOLLOW) => Err(Errno::LOOP),
             Wanted::Link { who, path } => self.open_link(call, asker, (*who, path), flags),
             Wanted::Descriptors(who) if is_read => self.open_descriptors(call, asker, *who),
+            Wanted::Process(process) => return self.show_process(*process),
             Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => return GO_ON,
         };
         reply(opened)
@@ -182,7 +194,7 @@ impl Supervisor<'_> {
     }
 
     /// What a process has open, and what the caller may do with it.
-    fn find_link(
+    pub(super) fn find_link(
         &self,
         call: &Call,
         asker: Asker,
@@ -277,16 +289,20 @@ fn reply(opened: Result<OwnedFd, Errno>) -> Reply {
 
 /// Opens a file of the machine: one that everybody may read, and no link to anywhere.
 fn open_machine(path: &str) -> Result<OwnedFd, Errno> {
+    open_below_proc(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)
+}
+
+/// The same with these flags.
+pub(super) fn open_below_proc(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let proc = rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve)?;
     is_file(&file)?;
     Ok(file)
 }
 
 /// A directory of the kernel's must not get into a command that could walk on from it.
-fn is_file(file: &OwnedFd) -> Result<(), Errno> {
+pub(super) fn is_file(file: &OwnedFd) -> Result<(), Errno> {
     let status = rustix::fs::fstat(file)?;
     match rustix::fs::FileType::from_raw_mode(status.st_mode) {
         rustix::fs::FileType::RegularFile => Ok(()),

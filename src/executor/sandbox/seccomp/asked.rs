@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::processes::{Others, about_processes};
-use super::{ABIS, NONE, Verdict, all_but, bpf};
+use super::{ABIS, Attributes, NONE, Verdict, all_but, bpf};
 use crate::sys::seccomp::Instruction;
 
 /// The numbers of calls that a supervisor is asked about, in the native ABI; [`NONE`] if it lacks
@@ -90,6 +90,72 @@ impl Altering {
     }
 }
 
+/// The numbers of calls that tell something of a file by its path, in the native ABI; [`NONE`] if it
+/// lacks them.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Looking {
+    pub(in super::super) stat: u32,
+    pub(in super::super) newfstatat: u32,
+    pub(in super::super) statx: u32,
+    pub(in super::super) access: u32,
+    pub(in super::super) faccessat: u32,
+    pub(in super::super) faccessat2: u32,
+    pub(in super::super) statfs: u32,
+    pub(in super::super) fstatfs: u32,
+}
+
+impl Looking {
+    /// The numbers of this processor.
+    #[cfg(target_arch = "x86_64")]
+    pub(in super::super) const HERE: Self = Self {
+        stat: 4,
+        newfstatat: 262,
+        statx: 332,
+        access: 21,
+        faccessat: 269,
+        faccessat2: 439,
+        statfs: 137,
+        fstatfs: 138,
+    };
+    /// The numbers of this processor.
+    #[cfg(target_arch = "aarch64")]
+    pub(in super::super) const HERE: Self = Self {
+        stat: NONE,
+        newfstatat: 79,
+        statx: 291,
+        access: NONE,
+        faccessat: 48,
+        faccessat2: 439,
+        statfs: 43,
+        fstatfs: 44,
+    };
+
+    /// The supervisor is asked about whole paths that are followed: who walks through trees uses directories,
+    /// or does not follow, and pays nothing.
+    fn verdicts(self) -> [(u32, Verdict); 8] {
+        [
+            (self.stat, Verdict::Ask),
+            (self.newfstatat, Verdict::AskFollowing(Some(3))),
+            (self.statx, Verdict::AskFollowing(Some(2))),
+            (self.access, Verdict::Ask),
+            (self.faccessat, Verdict::AskFollowing(None)),
+            (self.faccessat2, Verdict::AskFollowing(Some(3))),
+            (self.statfs, Verdict::Ask),
+            (self.fstatfs, Verdict::Ask),
+        ]
+    }
+}
+
+/// `linkat`, in the native ABI.
+pub(in super::super) const LINKAT: u32 = if cfg!(target_arch = "x86_64") {
+    265
+} else {
+    37
+};
+
+/// The argument of `linkat` that has its flags, and the one that makes it follow.
+const LINK_FOLLOWING: Verdict = Verdict::AskIf(4, 0x400);
+
 /// Compiles the filter that asks a supervisor, also about `changes`; everything else runs. Calls that do
 /// something to another process are asked about too, those that signal one if `has_signals`.
 pub(in super::super) fn asking_filter(changes: &[u32], has_signals: bool) -> Vec<Instruction> {
@@ -105,6 +171,9 @@ pub(in super::super) fn asking_filter(changes: &[u32], has_signals: bool) -> Vec
     let mut calls: BTreeMap<u32, Verdict> = about_processes(0, Others::Ask, has_signals).collect();
     calls.extend(asked.map(|number| (number, Verdict::Ask)));
     calls.extend(Altering::HERE.all().map(|number| (number, Verdict::Ask)));
+    calls.extend(Looking::HERE.verdicts());
+    calls.insert(LINKAT, LINK_FOLLOWING);
+    calls.extend(Attributes::by_path(ABIS[0].audit));
     calls.extend(changes.iter().map(|number| (*number, Verdict::Ask)));
     calls.remove(&NONE);
     let native = all_but(calls.into_iter());

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use crate::sys::seccomp::Instruction;
 
-pub(super) use asked::{Altering, Asked, asking_filter};
+pub(super) use asked::{Altering, Asked, LINKAT, Looking, asking_filter};
 pub(super) use attributes::{Act, Attributes, Target};
 pub(super) use changing::{Changing, Named};
 use processes::Others;
@@ -48,6 +48,11 @@ enum Verdict {
     Ask,
     /// The supervisor is asked if this argument is the mode of a device node.
     AskDevice(u32),
+    /// The supervisor is asked if the first argument is no directory but `AT_FDCWD`, and this argument, if
+    /// there is one, has no flag that says not to follow, or that there is no path.
+    AskFollowing(Option<u32>),
+    /// The supervisor is asked if this argument has one of these bits.
+    AskIf(u32, u32),
     /// It runs if the first argument, a process, is 0: the caller itself.
     Itself(Others),
     /// The same for the second argument if the first is not this kind: all processes of a user.
