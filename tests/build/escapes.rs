@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::common::{Container, Outcome, Project, User, skip};
-use super::ladder::{Place, signal, supervisors_of};
+use super::ladder::{Place, children_of, signal, supervisors_of};
 
 /// The places without namespaces.
 fn places() -> Vec<Place> {
@@ -301,8 +302,9 @@ fn a_secret_that_is_linked_or_moved_is_not_in_the_layer() {
     }
 }
 
-#[test]
-fn a_secret_of_a_killed_build_goes_with_the_next() {
+/// Kills a build whose step has a secret, and its supervisor; then calls `after` with a build that
+/// finds all in the cache, and what tells whether the secret is on the disk.
+fn killed_with_secret(spare_keepers: bool, after: impl Fn(&dyn Fn(), &dyn Fn() -> bool)) {
     const HUSH: &str = "hush-90ab77c1de";
     let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
         return;
@@ -318,21 +320,49 @@ fn a_secret_of_a_killed_build_goes_with_the_next() {
     let secret = format!("id=s,src={}", project.path("secret").display());
     let file = project.context().join("Killed").display().to_string();
     let words = ["--secret", &secret, "-f", &file, "--isolation=chroot"];
-    let build = project.build().words(words).start().wait_for(" started");
-    let supervisors = supervisors_of(build.id());
-    assert_eq!(supervisors.len(), 1, "one step runs");
-    signal(supervisors[0], Signal::SIGSTOP);
-    build.signal(Signal::SIGKILL).finish();
-    signal(supervisors[0], Signal::SIGKILL);
     let is_left = || {
         let entries = walkdir::WalkDir::new(project.store()).into_iter().flatten();
         let mut files = entries.filter(|entry| entry.file_type().is_file());
         files.any(|entry| fs::read(entry.path()).is_ok_and(|bytes| bytes == HUSH.as_bytes()))
     };
+    let build = project.build().words(words).start().wait_for(" started");
+    let supervisors = supervisors_of(build.id());
+    assert_eq!(supervisors.len(), 1, "one step runs");
+    signal(supervisors[0], Signal::SIGSTOP);
+    if !spare_keepers {
+        for child in children_of(supervisors[0].unsigned_abs()) {
+            signal(child, Signal::SIGKILL);
+        }
+    }
+    build.signal(Signal::SIGKILL).finish();
     assert!(is_left(), "there is something to remove");
-    cached().all_cached();
-    assert!(!is_left());
+    signal(supervisors[0], Signal::SIGKILL);
+    let again = || {
+        cached().all_cached();
+    };
+    after(&again, &is_left);
     project.is_sound();
+}
+
+#[test]
+fn a_secret_of_a_killed_build_goes_with_it() {
+    killed_with_secret(true, |again, is_left| {
+        let end = Instant::now() + Duration::from_secs(5);
+        while is_left() {
+            assert!(Instant::now() < end, "the secret outlived its build");
+            std::thread::yield_now();
+        }
+        again();
+    });
+}
+
+#[test]
+fn a_secret_of_a_build_that_was_killed_with_all_its_processes_goes_with_the_next() {
+    killed_with_secret(false, |again, is_left| {
+        assert!(is_left(), "there is something to remove");
+        again();
+        assert!(!is_left());
+    });
 }
 
 /// Changes what it has open as a mere name, as root and as somebody else.

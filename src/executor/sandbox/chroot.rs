@@ -27,7 +27,7 @@ use super::seccomp::Changing;
 use super::spec::{Exit, Notice, SandboxMount, SandboxNetwork, SandboxSpec};
 use super::supervisor::Supervisor;
 use super::user::Identity;
-use super::{command, family, limits, listener, procfs, rootfs, seccomp, user};
+use super::{command, family, keeper, limits, listener, procfs, rootfs, seccomp, user};
 use crate::sys::process::{Fork, exit_now};
 use crate::sys::{self, supervise};
 
@@ -46,6 +46,9 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     let mut places = Places::new(root.as_fd(), rootfs::open_directory(&spec.work)?);
     let proc = furnish(job, &mut places)?;
     let shared = [spec.shared.as_slice(), &places.take_shared()].concat();
+    for secret in places.secrets() {
+        keeper::hold(secret)?;
+    }
     let detacher = Detacher::new(&root, work.as_fd(), &shared);
     for notice in shortcomings(spec) {
         message::send(control, &Report::Notice(notice))?;

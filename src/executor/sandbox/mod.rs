@@ -32,6 +32,7 @@ mod forward;
 mod init;
 mod inside;
 mod janitor;
+mod keeper;
 mod kept;
 mod limits;
 mod linking;
