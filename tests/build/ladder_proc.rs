@@ -32,6 +32,7 @@ const LOOKER: &str = r#"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -68,6 +69,12 @@ int main(int count, char **words) {
             snprintf(link, sizeof link, ways[way], many[i]);
             look(link, 7);
         }
+    }
+    char *pages = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int before = 0; before < 16; before++) {
+        char *path = pages + 4096 - before;
+        strcpy(path, "/proc/self/fd/5");
+        printf("%d ", access(path, W_OK) == 0 && close(open(path, O_RDWR)) == 0);
     }
     struct stat one, other;
     snprintf(link, sizeof link, "/proc/self/fd/%d", place);

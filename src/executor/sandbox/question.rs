@@ -98,6 +98,16 @@ pub(super) fn question(call: &Call) -> Option<Question> {
     Some(Question::Open { path, flags })
 }
 
+/// Whether a call only looks at a path, and one that nobody here has to do with. Most are, so this
+/// is told by a look at its first bytes, with the rights of this process, and before anything else.
+pub(super) fn looks_elsewhere(call: &Call) -> bool {
+    let mut bytes = [0; memory::START];
+    let Some((address, _)) = looking::asked(call) else {
+        return false;
+    };
+    memory::read_start(call, address, &mut bytes).is_some_and(|start| !may_be_ours(start))
+}
+
 /// The flags of a call that opens; `None` if it is another, or resolves its path in a way of its own.
 pub(super) fn open_flags(call: &Call) -> Option<OFlags> {
     let asked = Asked::HERE;

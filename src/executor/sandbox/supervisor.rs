@@ -17,7 +17,7 @@ use super::asker::{Asker, Rights};
 use super::detach::Detacher;
 use super::family::{descendants, directory_of, may_reach, reachable, thread_group};
 use super::procfs::{self, Wanted, Who};
-use super::question::{Question, open_flags, question};
+use super::question::{Question, looks_elsewhere, open_flags, question};
 use super::{memory, mount_table, reopen};
 use crate::sys::supervise::{self, Answer, Call};
 
@@ -58,6 +58,10 @@ impl Supervisor<'_> {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };
+        if looks_elsewhere(&call) {
+            let _ = supervise::answer(&self.listener, &call, Answer::Continue);
+            return;
+        }
         let asker = Asker::of(&call);
         let question = asker.as_itself(|| question(&call));
         if let Some(Question::Open { path, .. }) = &question
