@@ -104,6 +104,7 @@ fn what_a_link_of_proc_leads_to_is_told_on_every_rung() {
         RUN echo in | /probe /dev/stdin /dev/stdout /proc/self/exe /proc/self/cwd > /seen
         RUN test -s /dev/stdin < /etc/passwd && ! test -s /dev/stdin && : | test -p /dev/stdin
         RUN sleep 1 & pid=$!; test -d /proc/$pid -a -e /proc/$pid/stat; wait; ! test -e /proc/$pid
+        RUN for i in $(seq 70); do sleep 0.05 & test -d /proc/$! || exit 1; wait; done; test $(ls -d /proc/[0-9]* | wc -l) -lt 70
         ",
     );
 }

@@ -269,7 +269,7 @@ impl Supervisor<'_> {
     }
 
     /// Brings the directories that stand for processes up to date.
-    fn list_processes(&self) {
+    pub(super) fn list_processes(&self) {
         let Ok(old) = crate::rooted::read_directory(self.proc.as_fd()) else {
             return;
         };

@@ -66,6 +66,9 @@ impl Supervisor<'_> {
         if !is_ours(process) {
             return Errno::NOENT.into();
         }
+        if procfs::too_many(self.proc.as_fd()) {
+            self.list_processes();
+        }
         // Mostly it is there already.
         let _ = procfs::fill_process(self.proc.as_fd(), &process.to_string());
         GO_ON
