@@ -1,4 +1,5 @@
-//! The state of a file as the kernel writes it for stat(2) and statx(2), with another owner, or as a device.
+//! The state of a file as the kernel writes it for stat(2) and statx(2), with another owner, or as a device;
+//! and that of its file system.
 
 #![expect(
     unsafe_code,
@@ -55,6 +56,16 @@ pub fn statx(file: impl AsFd, mask: u32, told: Told) -> io::Result<Vec<u8>> {
         status.stx_mode = (status.stx_mode & 0o7777) | kind;
         (status.stx_rdev_major, status.stx_rdev_minor) = (major, minor);
     }
+    Ok(bytes_of(&status))
+}
+
+/// The bytes of a `struct statfs` of the file system that an open file is on. (The layout is as for [`stat`].)
+pub fn file_system(file: impl AsFd) -> io::Result<Vec<u8>> {
+    // SAFETY: all-zero bytes are a valid statfs: it is integers only.
+    let mut status: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and `status` is a statfs to be written.
+    let code = unsafe { libc::fstatfs(file.as_fd().as_raw_fd(), &raw mut status) };
+    super::process::check(i64::from(code))?;
     Ok(bytes_of(&status))
 }
 

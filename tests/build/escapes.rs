@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::common::{Container, Outcome, Project, User, skip};
-use super::ladder::{Place, signal, supervisors_of};
+use super::ladder::{Place, children_of, signal, supervisors_of};
 
 /// The places without namespaces.
 fn places() -> Vec<Place> {
@@ -21,7 +22,7 @@ fn places() -> Vec<Place> {
 }
 
 /// Compiles a program that needs no library; `None` where there is no compiler.
-fn compile(project: &Project, name: &str, source: &str) -> Option<()> {
+pub(crate) fn compile(project: &Project, name: &str, source: &str) -> Option<()> {
     let compiler = ["/usr/bin/musl-gcc", "/usr/bin/gcc"];
     let Some(compiler) = compiler.into_iter().find(|path| Path::new(path).exists()) else {
         skip("no C compiler is installed");
@@ -301,8 +302,9 @@ fn a_secret_that_is_linked_or_moved_is_not_in_the_layer() {
     }
 }
 
-#[test]
-fn a_secret_of_a_killed_build_goes_with_the_next() {
+/// Kills a build whose step has a secret, and its supervisor; then calls `after` with a build that
+/// finds all in the cache, and what tells whether the secret is on the disk.
+fn killed_with_secret(spare_keepers: bool, after: impl Fn(&dyn Fn(), &dyn Fn() -> bool)) {
     const HUSH: &str = "hush-90ab77c1de";
     let Some(project) = Project::with_busybox().filter(|_| User::is_root()) else {
         return;
@@ -318,21 +320,49 @@ fn a_secret_of_a_killed_build_goes_with_the_next() {
     let secret = format!("id=s,src={}", project.path("secret").display());
     let file = project.context().join("Killed").display().to_string();
     let words = ["--secret", &secret, "-f", &file, "--isolation=chroot"];
-    let build = project.build().words(words).start().wait_for(" started");
-    let supervisors = supervisors_of(build.id());
-    assert_eq!(supervisors.len(), 1, "one step runs");
-    signal(supervisors[0], Signal::SIGSTOP);
-    build.signal(Signal::SIGKILL).finish();
-    signal(supervisors[0], Signal::SIGKILL);
     let is_left = || {
         let entries = walkdir::WalkDir::new(project.store()).into_iter().flatten();
         let mut files = entries.filter(|entry| entry.file_type().is_file());
         files.any(|entry| fs::read(entry.path()).is_ok_and(|bytes| bytes == HUSH.as_bytes()))
     };
+    let build = project.build().words(words).start().wait_for(" started");
+    let supervisors = supervisors_of(build.id());
+    assert_eq!(supervisors.len(), 1, "one step runs");
+    signal(supervisors[0], Signal::SIGSTOP);
+    if !spare_keepers {
+        for child in children_of(supervisors[0].unsigned_abs()) {
+            signal(child, Signal::SIGKILL);
+        }
+    }
+    build.signal(Signal::SIGKILL).finish();
     assert!(is_left(), "there is something to remove");
-    cached().all_cached();
-    assert!(!is_left());
+    signal(supervisors[0], Signal::SIGKILL);
+    let again = || {
+        cached().all_cached();
+    };
+    after(&again, &is_left);
     project.is_sound();
+}
+
+#[test]
+fn a_secret_of_a_killed_build_goes_with_it() {
+    killed_with_secret(true, |again, is_left| {
+        let end = Instant::now() + Duration::from_secs(5);
+        while is_left() {
+            assert!(Instant::now() < end, "the secret outlived its build");
+            std::thread::yield_now();
+        }
+        again();
+    });
+}
+
+#[test]
+fn a_secret_of_a_build_that_was_killed_with_all_its_processes_goes_with_the_next() {
+    killed_with_secret(false, |again, is_left| {
+        assert!(is_left(), "there is something to remove");
+        again();
+        assert!(!is_left());
+    });
 }
 
 /// Changes what it has open as a mere name, as root and as somebody else.
@@ -394,5 +424,89 @@ fn what_is_open_is_changed_by_the_links_of_proc() {
         ALTERER,
         "FROM busybox\nCOPY probe /\nRUN /probe\n",
         succeeds,
+    );
+}
+
+/// Looks at, names and marks what is not its own, by paths of /proc.
+const LOOKER: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static int bad;
+static void must(int holds, const char *what) {
+    if (!holds) { printf("not so: %s (%s)\n", what, strerror(errno)); bad = 1; }
+}
+
+static void look(const char *path) {
+    struct stat status;
+    struct statfs system;
+    char value[8];
+    must(stat(path, &status) < 0, path);
+    must(access(path, F_OK) < 0, path);
+    must(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0, path);
+    must(getxattr(path, "user.a", value, 8) < 0 && errno != ENODATA, path);
+    must(setxattr(path, "user.a", "x", 1, 0) < 0, path);
+    must(listxattr(path, value, 8) < 0, path);
+    must(linkat(AT_FDCWD, path, AT_FDCWD, "/stolen", AT_SYMLINK_FOLLOW) < 0, path);
+}
+
+int main(int count, char **words) {
+    static const char *ways[] = { "/proc/%d", "/proc/%d/fd/0", "/proc/%d/fd/3", "/proc/%d/exe", "/proc/%d/cwd",
+        "/proc/%d/root", "/proc/%d/environ", "/proc/%d/root%s/file", "/proc/self/root/../../../../..%s/file",
+        "/proc/sys/../%d/environ", "/proc/self/task/%d/exe", "/proc/self/net/../../%d/exe" };
+    char path[4096], link[64];
+    for (int i = 0; i < sizeof ways / sizeof *ways; i++) {
+        int processes[] = { 1, getppid() };
+        for (int which = 0; which < 2; which++) {
+            if (strstr(ways[i], "%d")) snprintf(path, sizeof path, ways[i], processes[which], words[1]);
+            else snprintf(path, sizeof path, ways[i], words[1]);
+            look(path);
+        }
+    }
+    int file = open("/d", O_TMPFILE | O_RDWR, 0600);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    snprintf(path, sizeof path, "../../../../../../../../../../../../../..%s/new", words[1]);
+    must(linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0 && errno == ENOENT, "a name outside");
+    must(linkat(AT_FDCWD, link, open("/proc/self/fd", O_RDONLY), path, AT_SYMLINK_FOLLOW) < 0, "a name from /proc");
+    must(linkat(AT_FDCWD, link, AT_FDCWD, "/proc/self/root/named", AT_SYMLINK_FOLLOW) < 0, "a link that leads on");
+
+    int secret = open("/secret", O_PATH);
+    fchown(file, 1000, 1000);
+    setgroups(0, 0);
+    setresgid(1000, 1000, 1000);
+    setresuid(1000, 1000, 1000);
+    prctl(PR_SET_DUMPABLE, 1);
+    must(linkat(AT_FDCWD, link, AT_FDCWD, "/d/mine", AT_SYMLINK_FOLLOW) < 0 && errno == EACCES, "root's directory");
+    must(linkat(AT_FDCWD, link, AT_FDCWD, "/closed/sub/mine", AT_SYMLINK_FOLLOW) < 0 && errno == EACCES, "a closed one");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", secret);
+    must(access(link, R_OK) < 0 && errno == EACCES, "reading root's file");
+    must(access(link, W_OK) < 0 && errno == EACCES, "writing root's file");
+    must(getxattr(link, "user.a", path, 8) < 0 && errno == EACCES, "an attribute of root's file");
+    must(setxattr(link, "user.a", "x", 1, 0) < 0 && errno == EACCES, "setting one");
+    must(removexattr(link, "user.a") < 0 && errno == EACCES, "removing one");
+    must(setxattr(link, "security.capability", "x", 1, 0) < 0, "a capability");
+    return bad;
+}
+"#;
+
+#[test]
+fn what_is_outside_is_neither_told_nor_named_by_paths_of_proc() {
+    with_probe(
+        LOOKER,
+        "FROM busybox\nCOPY probe /\nRUN mkdir -p /d /closed/sub && chmod 700 /closed && chmod 777 /closed/sub && echo x > /secret && chmod 600 /secret\nRUN /probe @\n",
+        |place, project, outcome| {
+            let left = fs::read_dir(project.path("outside")).unwrap();
+            assert_eq!(left.count(), 1, "{place:?}\n{outcome}");
+            succeeds(place, project, outcome);
+        },
     );
 }

@@ -418,7 +418,7 @@ pub(crate) fn supervisors_of(builder: u32) -> Vec<i32> {
 }
 
 /// The processes that a process started, by any of its threads.
-fn children_of(process: u32) -> Vec<i32> {
+pub(crate) fn children_of(process: u32) -> Vec<i32> {
     let mut children = Vec::new();
     let threads = fs::read_dir(format!("/proc/{process}/task"));
     for thread in threads.into_iter().flatten().flatten() {

@@ -39,7 +39,7 @@ pub(crate) fn with_packages(mut project: Project, packages: &[PathBuf]) -> Proje
     project
 }
 
-fn assert_same(digests: &[(Place, String)]) {
+pub(crate) fn assert_same(digests: &[(Place, String)]) {
     let same = |(_, digest): &(Place, String)| *digest == digests[0].1;
     assert!(digests.iter().all(same), "{digests:#?}");
 }

@@ -29,6 +29,8 @@ mod kills;
 mod ladder;
 mod ladder_debian;
 mod ladder_links;
+mod ladder_proc;
+mod ladder_systemd;
 mod ladder_users;
 mod language;
 mod limits;

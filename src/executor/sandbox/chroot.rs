@@ -26,9 +26,9 @@ use super::message::{self, Job, Report};
 use super::places::{self, Places};
 use super::seccomp::Changing;
 use super::spec::{Exit, Notice, SandboxMount, SandboxNetwork, SandboxSpec};
-use super::supervisor::{self, Supervisor};
+use super::supervisor::Supervisor;
 use super::user::Identity;
-use super::{command, limits, listener, procfs, rootfs, seccomp, user};
+use super::{command, family, keeper, limits, listener, procfs, rootfs, seccomp, user};
 use crate::sys::process::{Fork, exit_now};
 use crate::sys::{self, supervise};
 
@@ -48,6 +48,9 @@ pub(super) fn script(control: &UnixStream, job: &Job) -> Result<(), SandboxError
     let (proc, dev) = furnish(job, &mut places)?;
     let lent = Lent::new(&dev)?;
     let shared = [spec.shared.as_slice(), &places.take_shared()].concat();
+    for secret in places.secrets() {
+        keeper::hold(secret)?;
+    }
     let detacher = Detacher::new(&root, work.as_fd(), &shared);
     for notice in shortcomings(spec, lent.is_some()) {
         message::send(control, &Report::Notice(notice))?;
@@ -340,7 +343,7 @@ fn kill_descendants() {
             Ok(None) => (),
             Err(_) => return,
         }
-        for process in supervisor::descendants() {
+        for process in family::descendants() {
             if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
                 let _ = rustix::process::kill_process(process, Signal::KILL);
             }

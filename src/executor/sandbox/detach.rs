@@ -13,11 +13,10 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
+use super::naming::{self, below};
 use super::seccomp::{Changing, Named};
 use super::spec::Inode;
 use super::{copying, memory};
@@ -99,27 +98,8 @@ impl<'a> Detacher<'a> {
 
     /// Opens what the caller calls by a path, as a place only.
     fn open(call: &Call, named: Named, path: &[u8], follow: bool) -> Option<OwnedFd> {
-        let process = format!("/proc/{}", call.thread);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let root_link = format!("{process}/root");
-        let root = rustix::fs::openat(CWD, &root_link, flags, Mode::empty()).ok()?;
-        let mut whole = Vec::new();
-        if !path.starts_with(b"/") {
-            let base = match named.directory {
-                None => format!("{process}/cwd"),
-                Some(argument) => match descriptor(*call.args.get(argument)?) {
-                    libc::AT_FDCWD => format!("{process}/cwd"),
-                    number => format!("{process}/fd/{number}"),
-                },
-            };
-            let base = rustix::fs::readlink(base, Vec::new()).ok()?.into_bytes();
-            let top = rustix::fs::readlink(root_link, Vec::new())
-                .ok()?
-                .into_bytes();
-            whole.extend_from_slice(below(&base, &top)?);
-            whole.push(b'/');
-        }
-        whole.extend_from_slice(path);
+        let (root, whole) = naming::whole(call, named.directory, path)?;
         let flags = if follow {
             flags
         } else {
@@ -179,34 +159,4 @@ fn state_of(file: &OwnedFd) -> Option<Statx> {
 fn path_of(file: &OwnedFd) -> Option<Vec<u8>> {
     let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     Some(rustix::fs::readlink(link, Vec::new()).ok()?.into_bytes())
-}
-
-/// A path as it is below another one, with the slash.
-fn below<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
-    let top = top.strip_suffix(b"/").unwrap_or(top);
-    let rest = path.strip_prefix(top)?;
-    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
-}
-
-/// An argument that is a descriptor, or `AT_FDCWD`.
-fn descriptor(argument: u64) -> i32 {
-    u32::try_from(argument & u64::from(u32::MAX)).map_or(-1, u32::cast_signed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_told_below_a_root() {
-        let told = |path: &str, top: &str| {
-            let found = below(path.as_bytes(), top.as_bytes())?;
-            Some(String::from_utf8(found.to_vec()).unwrap())
-        };
-        assert_eq!(told("/s/root/a/b", "/s/root").as_deref(), Some("/a/b"));
-        assert_eq!(told("/s/root", "/s/root").as_deref(), Some(""));
-        assert_eq!(told("/a", "/").as_deref(), Some("/a"));
-        assert_eq!(told("/s/rooted", "/s/root"), None);
-        assert_eq!(told("/else", "/s/root"), None);
-    }
 }

@@ -37,6 +37,9 @@ pub(super) fn read_all(call: &Call, address: u64, length: usize) -> Result<Vec<u
     }
 }
 
+/// How much of a path is looked at first.
+pub(super) const START: usize = 64;
+
 /// Reads the path at an address of the caller; `None` if there is none.
 pub(super) fn read_path(call: &Call, address: u64) -> Option<Vec<u8>> {
     read_path_if(call, address, |_| true)
@@ -54,7 +57,7 @@ pub(super) fn read_path_if(
     while length < PATH_MAX {
         let at = address.checked_add(u64::try_from(length).ok()?)?;
         let to_page = usize::try_from(PAGE - at % PAGE).ok()?;
-        let limit = if is_first { 64 } else { PATH_MAX };
+        let limit = if is_first { START } else { PATH_MAX };
         let end = (length + to_page.min(limit)).min(PATH_MAX);
         let count = read(call, at, &mut path[length..end])?;
         if count == 0 {
@@ -68,12 +71,30 @@ pub(super) fn read_path_if(
             return is_wanted(&path).then_some(path);
         }
         length += count;
-        if is_first && !is_wanted(&path[..length]) {
-            return None;
+        // It may go on behind the end of a page.
+        if is_first && length >= START {
+            if !is_wanted(&path[..length]) {
+                return None;
+            }
+            is_first = false;
         }
-        is_first = false;
     }
     None
+}
+
+/// Reads the first bytes of the path at an address; `None` if there are fewer before the end of a page.
+pub(super) fn read_start<'a>(
+    call: &Call,
+    address: u64,
+    into: &'a mut [u8; START],
+) -> Option<&'a [u8]> {
+    let to_page = usize::try_from(PAGE - address % PAGE).ok()?;
+    let count = read(call, address, &mut into[..to_page.min(START)])?;
+    let start = &into[..count];
+    match start.iter().position(|byte| *byte == 0) {
+        Some(end) => Some(&start[..end]),
+        None => (count == START).then_some(start),
+    }
 }
 
 /// Reads memory of a caller; gives how much there was.

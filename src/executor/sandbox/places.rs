@@ -183,6 +183,11 @@ impl<'root> Places<'root> {
         std::mem::take(&mut self.forwards)
     }
 
+    /// The files with the step's secrets.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.secrets.iter().map(|secret| secret.0.as_fd())
+    }
+
     /// Undoes all exchanges, the last first, and removes what was made. No process may be left
     /// that works in the root.
     pub(super) fn clean_up(mut self) -> Result<(), SandboxError> {

@@ -124,6 +124,8 @@ pub(super) enum Wanted {
     },
     /// The directory of a process's descriptors.
     Descriptors(Who),
+    /// The directory of a process, by its number.
+    Process(u32),
     /// A file of the machine, below /proc.
     Machine(String),
 }
@@ -158,6 +160,7 @@ pub(super) fn wanted(path: &[u8]) -> Option<Wanted> {
             Some(Wanted::Machine(format!("sys/{}", rest.join("/"))))
         }
         ["proc", name] if OF_MACHINE.contains(name) => Some(Wanted::Machine((*name).to_owned())),
+        ["proc", number] if is_number(number) => Some(Wanted::Process(number.parse().ok()?)),
         ["proc", number, rest @ ..] if is_number(number) => {
             of_process(Who::Process(number.parse().ok()?), rest)
         }
@@ -322,6 +325,8 @@ mod tests {
             ("/dev/stderr", Some(link(me, "fd/2"))),
             ("/proc/self/fd", Some(Wanted::Descriptors(me))),
             ("/proc", Some(Wanted::Top)),
+            ("/proc/12/", Some(Wanted::Process(12))),
+            ("/proc/self/", Some(Wanted::Caller { thread: false })),
             ("/proc/cpuinfo", Some(Wanted::Machine("cpuinfo".into()))),
             (
                 "/proc/sys/kernel/pid_max",

@@ -1,4 +1,5 @@
-//! Answers calls of a command that runs in a chroot: files of /proc, and the host's name; and gives
+//! Answers calls of a command that runs in a chroot: files of /proc ([`super::telling`] has what is not about
+//! opening them), and the host's name; and gives
 //! what a call changes a file of its own, if it is one name of several.
 //!
 //! What a path says is read from the caller's memory and may change the moment after. That is
@@ -7,22 +8,19 @@
 //! only those of the command's processes are; what a process has open is opened again only if it lies
 //! below the root. No directory of the kernel's is handed out, for `..` leads on from it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::asker::{Asker, Rights};
-use super::changing::{self, Change};
 use super::detach::Detacher;
+use super::family::{descendants, directory_of, may_reach, reachable, thread_group};
 use super::lent::Lent;
 use super::procfs::{self, Wanted, Who};
-use super::seccomp::{self, Altering, Asked, ProcessArgument};
-use super::{host_name, memory, reopen};
+use super::question::{Question, looks_elsewhere, open_flags, question};
+use super::{host_name, memory, mount_table, reopen};
 use crate::sys::supervise::{self, Answer, Call};
-
-/// Generations between a process and the command: more than any process tree has.
-const ANCESTORS_MAX: usize = 4096;
 
 /// The answers for one command.
 #[derive(Debug)]
@@ -39,30 +37,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) lent: Option<&'a Lent>,
 }
 
-/// What a call asks for.
-enum Question {
-    Open {
-        path: Vec<u8>,
-        flags: OFlags,
-    },
-    ReadLink {
-        path: Vec<u8>,
-        buffer: u64,
-        size: u64,
-    },
-    HostName {
-        buffer: u64,
-    },
-    Change {
-        path: Vec<u8>,
-        change: Change,
-    },
-    /// To do something to another process.
-    Reach(ProcessArgument),
-}
-
 /// What is answered.
-enum Reply {
+pub(super) enum Reply {
     Plain(Answer),
     File(OwnedFd),
 }
@@ -73,7 +49,8 @@ impl From<Errno> for Reply {
     }
 }
 
-const GO_ON: Reply = Reply::Plain(Answer::Continue);
+/// The call runs as if nobody had asked.
+pub(super) const GO_ON: Reply = Reply::Plain(Answer::Continue);
 
 impl Supervisor<'_> {
     /// Answers the next call. A caller that was killed meanwhile needs no answer.
@@ -81,10 +58,12 @@ impl Supervisor<'_> {
         let Ok(call) = supervise::receive(&self.listener) else {
             return;
         };
-        if self
-            .lent
-            .is_some_and(|lent| lent.serve(&self.listener, &call))
-        {
+        if looks_elsewhere(&call) {
+            let _ = supervise::answer(&self.listener, &call, Answer::Continue);
+            return;
+        }
+        let lent = self.lent;
+        if lent.is_some_and(|lent| lent.serve(&self.listener, &call)) {
             return;
         }
         let asker = Asker::of(&call);
@@ -146,6 +125,12 @@ impl Supervisor<'_> {
                 }
                 _ => GO_ON,
             },
+            Question::Look { path, look } => self.look(call, asker, path, *look),
+            Question::FileSystem { number, buffer } => {
+                self.file_system(call, asker, *number, *buffer)
+            }
+            Question::Link { path } => self.link(call, asker, path),
+            Question::Attribute { path, act } => self.attribute(call, asker, path, *act),
             Question::Open { path, flags } => match procfs::wanted(path) {
                 Some(wanted) => self.open(call, asker, &wanted, *flags),
                 None => GO_ON,
@@ -189,12 +174,16 @@ impl Supervisor<'_> {
             Wanted::Machine(path) => asker.as_itself(|| open_machine(path)),
             Wanted::File { who, path, .. } => asker.as_itself(|| {
                 let directory = directory_of(call, *who).ok_or(Errno::NOENT)?;
+                if let Some(form) = mount_table::Form::of(path) {
+                    return mount_table::open(self.root, form);
+                }
                 open_plain(&format!("{directory}/{path}"), flags)
             }),
             // It is a link.
             Wanted::Link { .. } if flags.contains(OFlags::NOFOLLOW) => Err(Errno::LOOP),
             Wanted::Link { who, path } => self.open_link(call, asker, (*who, path), flags),
             Wanted::Descriptors(who) if is_read => self.open_descriptors(call, asker, *who),
+            Wanted::Process(process) => return self.show_process(*process),
             Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => return GO_ON,
         };
         reply(opened)
@@ -213,7 +202,7 @@ impl Supervisor<'_> {
     }
 
     /// What a process has open, and what the caller may do with it.
-    fn find_link(
+    pub(super) fn find_link(
         &self,
         call: &Call,
         asker: Asker,
@@ -284,7 +273,7 @@ impl Supervisor<'_> {
     }
 
     /// Brings the directories that stand for processes up to date.
-    fn list_processes(&self) {
+    pub(super) fn list_processes(&self) {
         let Ok(old) = crate::rooted::read_directory(self.proc.as_fd()) else {
             return;
         };
@@ -308,16 +297,20 @@ fn reply(opened: Result<OwnedFd, Errno>) -> Reply {
 
 /// Opens a file of the machine: one that everybody may read, and no link to anywhere.
 fn open_machine(path: &str) -> Result<OwnedFd, Errno> {
+    open_below_proc(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)
+}
+
+/// The same with these flags.
+pub(super) fn open_below_proc(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let proc = rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve)?;
     is_file(&file)?;
     Ok(file)
 }
 
 /// A directory of the kernel's must not get into a command that could walk on from it.
-fn is_file(file: &OwnedFd) -> Result<(), Errno> {
+pub(super) fn is_file(file: &OwnedFd) -> Result<(), Errno> {
     let status = rustix::fs::fstat(file)?;
     match rustix::fs::FileType::from_raw_mode(status.st_mode) {
         rustix::fs::FileType::RegularFile => Ok(()),
@@ -332,169 +325,4 @@ fn open_plain(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
     is_file(&file)?;
     Ok(file)
-}
-
-fn question(call: &Call) -> Option<Question> {
-    let asked = Asked::HERE;
-    let [first, second, third, fourth, ..] = call.args;
-    let number = u32::try_from(call.number).ok()?;
-    if number == asked.uname {
-        return Some(Question::HostName { buffer: first });
-    }
-    if let Some(target) = seccomp::target(number) {
-        return Some(Question::Reach(target));
-    }
-    if let Some((address, change)) = changing::asked(call) {
-        let path = memory::read_path_if(call, address, may_be_ours)?;
-        return Some(Question::Change { path, change });
-    }
-    if Altering::HERE.all().contains(&number) {
-        return None;
-    }
-    let (address, buffer, size) = if number == asked.open || number == asked.readlink {
-        (first, second, third)
-    } else if [asked.openat, asked.openat2, asked.readlinkat].contains(&number) {
-        (second, third, fourth)
-    } else {
-        return None;
-    };
-    let path = memory::read_path_if(call, address, may_be_ours)?;
-    if number == asked.readlink || number == asked.readlinkat {
-        return Some(Question::ReadLink { path, buffer, size });
-    }
-    let flags = open_flags(call)?;
-    Some(Question::Open { path, flags })
-}
-
-/// The flags of a call that opens; `None` if it is another, or resolves its path in a way of its own.
-fn open_flags(call: &Call) -> Option<OFlags> {
-    let asked = Asked::HERE;
-    let number = u32::try_from(call.number).ok()?;
-    let flags = if number == asked.open {
-        call.args[1]
-    } else if number == asked.openat {
-        call.args[2]
-    } else if number != asked.openat2 {
-        return None;
-    } else {
-        let mut how = [0; 24];
-        let read = memory::read(call, call.args[2], &mut how)?;
-        let word = |at: usize| how[at..at + 8].try_into().map(u64::from_ne_bytes).ok();
-        if read < how.len() || word(16)? != 0 {
-            return None;
-        }
-        word(0)?
-    };
-    Some(OFlags::from_bits_retain(
-        u32::try_from(flags & 0xffff_ffff).ok()?,
-    ))
-}
-
-/// Whether a path begins as one of those that are served; quick, since every call asks.
-fn may_be_ours(path: &[u8]) -> bool {
-    let Some(position) = path.iter().position(|byte| !matches!(*byte, b'/' | b'.')) else {
-        return false;
-    };
-    let rest = &path[position..];
-    position > 0 && (rest.starts_with(b"proc") || rest.starts_with(b"dev/"))
-}
-
-/// The process that a thread is of.
-fn thread_group(thread: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    line.trim().parse().ok()
-}
-
-/// The parent of a process (proc_pid_stat(5): the second field after the name, which may hold
-/// anything, parentheses too).
-fn parent(process: u32) -> Option<u32> {
-    let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
-    rest.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Whether a process stems from this one.
-fn is_ours(process: u32) -> bool {
-    let this = std::process::id();
-    let mut at = process;
-    for _ in 0..ANCESTORS_MAX {
-        match parent(at) {
-            Some(parent) if parent == this => return true,
-            Some(parent) if parent > 1 => at = parent,
-            _ => return false,
-        }
-    }
-    false
-}
-
-/// Whether a caller may do something to the process that it names: only to those of the command. The
-/// arguments are numbers, which nobody changes after they were looked at.
-fn may_reach(call: &Call, target: ProcessArgument) -> Result<(), Errno> {
-    let number = match target {
-        // The kernel takes it from the lower half.
-        ProcessArgument::Number(argument) => low(call.args[argument]).cast_signed(),
-        ProcessArgument::Descriptor => {
-            let path = format!("/proc/{}/fdinfo/{}", call.thread, low(call.args[0]));
-            let text = std::fs::read_to_string(path).map_err(|_| Errno::PERM)?;
-            let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
-            line.and_then(|line| line.trim().parse().ok())
-                .ok_or(Errno::BADF)?
-        }
-    };
-    // A group has the number of the process that made it. -1 is everybody.
-    match number.unsigned_abs() {
-        1 => Err(Errno::PERM),
-        process if is_ours(process) => Ok(()),
-        process if parent(process).is_none() => Err(Errno::SRCH),
-        _ => Err(Errno::PERM),
-    }
-}
-
-/// The half of an argument that the kernel takes where it wants 32 bits.
-fn low(argument: u64) -> u32 {
-    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
-}
-
-/// All processes that stem from this one. Orphans among them are its children: it is their reaper.
-pub(super) fn descendants() -> Vec<u32> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(proc) = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()) else {
-        return Vec::new();
-    };
-    processes(proc.as_fd())
-        .into_iter()
-        .filter(|process| is_ours(*process))
-        .collect()
-}
-
-fn processes(proc: BorrowedFd<'_>) -> Vec<u32> {
-    let entries = crate::rooted::read_directory(proc).unwrap_or_default();
-    let number = |name: &std::ffi::CStr| name.to_str().ok()?.parse().ok();
-    entries
-        .iter()
-        .filter_map(|entry| number(&entry.name))
-        .collect()
-}
-
-/// The directory of a process of the command.
-fn directory_of(call: &Call, who: Who) -> Option<String> {
-    match who {
-        Who::Caller => Some(format!("/proc/{}", call.thread)),
-        Who::Process(process) if is_ours(process) => Some(format!("/proc/{process}")),
-        Who::Process(_) => None,
-    }
-}
-
-/// The same, if the caller may look into that process.
-fn reachable(call: &Call, who: Who, rights: &Rights) -> Result<String, Errno> {
-    let directory = directory_of(call, who).ok_or(Errno::NOENT)?;
-    match who {
-        Who::Process(process) if thread_group(call.thread) != thread_group(process) => {
-            let is_reached = rights.reach(&Rights::of(process)?);
-            is_reached.then_some(directory).ok_or(Errno::ACCESS)
-        }
-        Who::Caller | Who::Process(_) => Ok(directory),
-    }
 }

@@ -70,6 +70,17 @@ impl Attributes {
         })
     }
 
+    /// A supervisor is asked about those that follow a path.
+    pub(super) fn by_path(audit: u32) -> impl Iterator<Item = (u32, Verdict)> {
+        let calls = Self::of(audit).into_iter();
+        calls.flat_map(|calls| {
+            let numbers = calls.numbers().map(|(number, _)| number);
+            let followed = numbers
+                .filter(move |number| matches!(calls.find(*number), Some((_, Target::Path))));
+            followed.map(|number| (number, Verdict::Ask))
+        })
+    }
+
     /// The verdicts of an ABI, sorted; calls that do the same in other ways are not there.
     fn verdicts(audit: u32, of: impl Fn(Act) -> Option<Verdict>) -> Vec<(u32, Verdict)> {
         let calls = Self::of(audit).into_iter().flat_map(Self::numbers);

@@ -29,6 +29,11 @@ const TYPE: u32 = 0o17_0000;
 const CHARACTER_DEVICE: u32 = 0o2_0000;
 const BLOCK_DEVICE: u32 = 0o6_0000;
 
+/// The working directory, where a descriptor is expected.
+const AT_FDCWD: u32 = 0xffff_ff9c;
+/// `AT_SYMLINK_NOFOLLOW|AT_EMPTY_PATH`
+const NOT_FOLLOWING: u32 = 0x1100;
+
 /// `CLONE_NEWNS|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWCGROUP`.
 const NAMESPACES: u32 = 0x7e02_0000;
 
@@ -106,6 +111,7 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         Verdict::AskBits(argument, bits) => ask_if((IF_ANY_BIT, bits), argument),
         Verdict::AskEqual(argument, value) => ask_if((IF_EQUAL, value), argument),
         Verdict::AskOption(option) => ask_option(option),
+        Verdict::AskFollowing(flags) => ask_following(flags),
         Verdict::Itself(others) => itself(others),
         Verdict::ItselfUnless(kind, others) => itself_unless(kind, others),
         // The kernel takes the family from the lower half alone.
@@ -191,6 +197,21 @@ fn ask_option([level, name]: [u32; 2]) -> Vec<Instruction> {
         plain(RETURN, ACTION_ALLOW),
         plain(RETURN, ACTION_ASK),
     ]
+}
+
+/// The kernel takes descriptors and flags from the lower halves alone.
+fn ask_following(flags: Option<u32>) -> Vec<Instruction> {
+    let mut program = vec![plain(LOAD, OFFSET_FIRST_LOW)];
+    match flags {
+        None => program.push(jump(IF_EQUAL, AT_FDCWD, 0, 1)),
+        Some(argument) => program.extend([
+            jump(IF_EQUAL, AT_FDCWD, 0, 3),
+            plain(LOAD, OFFSET_FIRST_LOW + ARGUMENT * argument),
+            jump(IF_ANY_BIT, NOT_FOLLOWING, 1, 0),
+        ]),
+    }
+    program.extend([plain(RETURN, ACTION_ASK), plain(RETURN, ACTION_ALLOW)]);
+    program
 }
 
 fn itself(others: Others) -> Vec<Instruction> {

@@ -7,9 +7,11 @@
 //! Refusals are EPERM, as Docker's; numbers newer than the profile, and those of the x32 ABI, are
 //! ENOSYS, so that C libraries fall back to what they know (runc does the same).
 
+mod asked;
 mod attributes;
 mod bpf;
 mod changing;
+mod processes;
 mod single;
 mod table;
 #[cfg(test)]
@@ -20,8 +22,11 @@ use std::collections::BTreeMap;
 use super::host_name::HostName;
 use crate::sys::seccomp::Instruction;
 
+pub(super) use asked::{Altering, Asked, LINKAT, Looking, asking_filter};
 pub(super) use attributes::{Act, Attributes, Target};
 pub(super) use changing::{Changing, Named};
+use processes::Others;
+pub(super) use processes::{ProcessArgument, solitary_filter, target, unintrusive_filter};
 pub(super) use single::{Deed, Path, Side, Way, Which};
 use table::{ALLOWED, NONE, Row};
 
@@ -52,19 +57,13 @@ enum Verdict {
     AskEqual(u32, u32),
     /// The supervisor is asked if the second and the third argument are these.
     AskOption([u32; 2]),
+    /// The supervisor is asked if the first argument is no directory but `AT_FDCWD`, and this argument, if
+    /// there is one, has no flag that says not to follow, or that there is no path.
+    AskFollowing(Option<u32>),
     /// It runs if the first argument, a process, is 0: the caller itself.
     Itself(Others),
     /// The same for the second argument if the first is not this kind: all processes of a user.
     ItselfUnless(u32, Others),
-}
-
-/// What happens to a call about another process than the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Others {
-    /// The supervisor is asked.
-    Ask,
-    /// It is not permitted.
-    Refuse,
 }
 
 /// The operation is not permitted.
@@ -212,90 +211,6 @@ impl Making {
     }
 }
 
-/// The numbers of calls that a supervisor is asked about, in the native ABI; [`NONE`] if it lacks
-/// them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) open: u32,
-    pub(super) openat: u32,
-    pub(super) openat2: u32,
-    pub(super) readlink: u32,
-    pub(super) readlinkat: u32,
-    pub(super) uname: u32,
-}
-
-impl Asked {
-    /// The numbers of this processor.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const HERE: Self = Self {
-        open: 2,
-        openat: 257,
-        openat2: 437,
-        readlink: 89,
-        readlinkat: 267,
-        uname: 63,
-    };
-    /// The numbers of this processor.
-    #[cfg(target_arch = "aarch64")]
-    pub(super) const HERE: Self = Self {
-        open: NONE,
-        openat: 56,
-        openat2: 437,
-        readlink: NONE,
-        readlinkat: 78,
-        uname: 160,
-    };
-}
-
-/// The numbers of calls that change a file by its path, in the native ABI; [`NONE`] if it lacks them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Altering {
-    pub(super) chmod: u32,
-    pub(super) fchmodat: u32,
-    pub(super) fchmodat2: u32,
-    pub(super) chown: u32,
-    pub(super) fchownat: u32,
-    pub(super) utimensat: u32,
-    pub(super) truncate: u32,
-}
-
-impl Altering {
-    /// The numbers of this processor.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const HERE: Self = Self {
-        chmod: 90,
-        fchmodat: 268,
-        fchmodat2: 452,
-        chown: 92,
-        fchownat: 260,
-        utimensat: 280,
-        truncate: 76,
-    };
-    /// The numbers of this processor.
-    #[cfg(target_arch = "aarch64")]
-    pub(super) const HERE: Self = Self {
-        chmod: NONE,
-        fchmodat: 53,
-        fchmodat2: 452,
-        chown: NONE,
-        fchownat: 54,
-        utimensat: 88,
-        truncate: 45,
-    };
-
-    pub(super) fn all(self) -> [u32; 7] {
-        [
-            self.chmod,
-            self.fchmodat,
-            self.fchmodat2,
-            self.chown,
-            self.fchownat,
-            self.utimensat,
-            self.truncate,
-        ]
-    }
-}
-
 /// The numbers of calls that change or tell owners, in the native ABI; [`NONE`] if it lacks them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owning {
@@ -369,117 +284,6 @@ pub(super) fn single_id_filter(host_name: HostName) -> Vec<Instruction> {
     supervised(known, ABIS.map(|abi| Attributes::all(abi.audit)))
 }
 
-/// ptrace, process_vm_readv, process_vm_writev: ways into processes outside of a chroot.
-#[cfg(target_arch = "x86_64")]
-const INTRUSIVE: [&[u32]; 2] = [&[101, 310, 311], &[26, 347, 348]];
-/// ptrace, process_vm_readv, process_vm_writev: ways into processes outside of a chroot.
-#[cfg(target_arch = "aarch64")]
-const INTRUSIVE: [&[u32]; 2] = [&[117, 270, 271], &[26, 376, 377]];
-
-/// Calls that change the process of their first argument: prlimit64, sched_setaffinity, sched_setattr,
-/// sched_setparam, sched_setscheduler; in the order of [`ABIS`].
-#[cfg(target_arch = "x86_64")]
-const CHANGING: [[u32; 5]; 2] = [[302, 203, 314, 142, 144], [340, 241, 351, 154, 156]];
-/// Calls that change the process of their first argument: prlimit64, sched_setaffinity, sched_setattr,
-/// sched_setparam, sched_setscheduler; in the order of [`ABIS`].
-#[cfg(target_arch = "aarch64")]
-const CHANGING: [[u32; 5]; 2] = [[261, 122, 274, 118, 119], [369, 241, 380, 154, 156]];
-
-/// Calls whose first argument says what the second is, and the kind that means all processes of a user:
-/// setpriority, ioprio_set.
-#[cfg(target_arch = "x86_64")]
-const RANKING: [[(u32, u32); 2]; 2] = [[(141, 2), (251, 3)], [(97, 2), (289, 3)]];
-/// Calls whose first argument says what the second is, and the kind that means all processes of a user:
-/// setpriority, ioprio_set.
-#[cfg(target_arch = "aarch64")]
-const RANKING: [[(u32, u32); 2]; 2] = [[(140, 2), (30, 3)], [(97, 2), (314, 3)]];
-
-/// Calls that signal a process by its number: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo.
-#[cfg(target_arch = "x86_64")]
-const SIGNALLING: [[u32; 5]; 2] = [[62, 200, 234, 129, 297], [37, 238, 270, 178, 335]];
-/// Calls that signal a process by its number: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo.
-#[cfg(target_arch = "aarch64")]
-const SIGNALLING: [[u32; 5]; 2] = [[129, 130, 131, 138, 240], [37, 238, 268, 178, 363]];
-/// pidfd_send_signal, everywhere.
-const SIGNAL_BY_DESCRIPTOR: u32 = 424;
-
-/// How a call of the native ABI names the process that it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ProcessArgument {
-    /// By this argument: a thread, a process, or, below 0, a group.
-    Number(usize),
-    /// By a descriptor, the first argument.
-    Descriptor,
-}
-
-/// How a call names another process that it would do something to.
-pub(super) fn target(number: u32) -> Option<ProcessArgument> {
-    let is_ranking = RANKING[0].iter().any(|(call, _)| *call == number);
-    match number {
-        SIGNAL_BY_DESCRIPTOR => Some(ProcessArgument::Descriptor),
-        _ if is_ranking => Some(ProcessArgument::Number(1)),
-        _ if CHANGING[0].contains(&number) || SIGNALLING[0].contains(&number) => {
-            Some(ProcessArgument::Number(0))
-        }
-        _ => None,
-    }
-}
-
-/// The verdicts of calls about processes; signals are left to Landlock where that knows them.
-fn about_processes(
-    abi: usize,
-    others: Others,
-    has_signals: bool,
-) -> impl Iterator<Item = (u32, Verdict)> {
-    let changing = CHANGING[abi].into_iter();
-    let changing = changing.map(move |call| (call, Verdict::Itself(others)));
-    let ranking = RANKING[abi].into_iter();
-    let ranking = ranking.map(move |(call, kind)| (call, Verdict::ItselfUnless(kind, others)));
-    let signalling = SIGNALLING[abi].into_iter();
-    let signalling = signalling.map(move |call| (call, Verdict::Itself(others)));
-    let by_descriptor = match others {
-        Others::Ask => Verdict::Ask,
-        Others::Refuse => Verdict::Errno(EPERM),
-    };
-    let signalling = signalling.chain([(SIGNAL_BY_DESCRIPTOR, by_descriptor)]);
-    changing
-        .chain(ranking)
-        .chain(signalling.filter(move |_| has_signals))
-}
-
-/// Compiles the filter that asks a supervisor, also about `changes`; everything else runs. Calls that do
-/// something to another process are asked about too, those that signal one if `has_signals`.
-pub(super) fn asking_filter(changes: &[u32], has_signals: bool) -> Vec<Instruction> {
-    let here = Asked::HERE;
-    let asked = [
-        here.open,
-        here.openat,
-        here.openat2,
-        here.readlink,
-        here.readlinkat,
-        here.uname,
-    ];
-    let mut calls: BTreeMap<u32, Verdict> = about_processes(0, Others::Ask, has_signals).collect();
-    calls.extend(asked.map(|number| (number, Verdict::Ask)));
-    calls.extend(Altering::HERE.all().map(|number| (number, Verdict::Ask)));
-    calls.extend(changes.iter().map(|number| (*number, Verdict::Ask)));
-    calls.remove(&NONE);
-    let native = all_but(calls.into_iter());
-    let compat: BTreeMap<u32, Verdict> = about_processes(1, Others::Refuse, has_signals).collect();
-    let compat = all_but(compat.into_iter());
-    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
-}
-
-/// Compiles the filter that lets nobody do anything to another process, where nobody can be asked.
-pub(super) fn solitary_filter(has_signals: bool) -> Vec<Instruction> {
-    let refused = |abi| {
-        let calls: BTreeMap<u32, Verdict> =
-            about_processes(abi, Others::Refuse, has_signals).collect();
-        all_but(calls.into_iter())
-    };
-    bpf::switch(&[(ABIS[0].audit, refused(0)), (ABIS[1].audit, refused(1))])
-}
-
 /// `socket` and `io_uring_setup`, which makes sockets, too; then the same for the 32-bit ABI, with its
 /// call for everything about sockets, which a filter cannot look into.
 #[cfg(target_arch = "x86_64")]
@@ -510,15 +314,6 @@ fn sockets_filter(verdict: Verdict) -> Vec<Instruction> {
         all_but(calls.into_iter())
     };
     let [native, compat] = SOCKETS.map(abi);
-    bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
-}
-
-/// Compiles the filter that keeps a command out of processes that it could find, where there is
-/// neither a process namespace nor Landlock.
-pub(super) fn unintrusive_filter() -> Vec<Instruction> {
-    let refuse = |number: &u32| (*number, Verdict::Errno(EPERM));
-    let refused = |numbers: &[u32]| all_but(numbers.iter().map(refuse));
-    let [native, compat] = INTRUSIVE.map(refused);
     bpf::switch(&[(ABIS[0].audit, native), (ABIS[1].audit, compat)])
 }
 

@@ -1,5 +1,6 @@
 //! The system call filter, run as the kernel would run it.
 
+use super::processes::{CHANGING, RANKING, SIGNAL_BY_DESCRIPTOR, SIGNALLING};
 use super::*;
 
 /// What the usual filter says to one call; the 32 bits of `SECCOMP_RET_*`.
@@ -8,15 +9,18 @@ fn answer(abi: u32, number: u32, first: u64) -> u32 {
 }
 
 /// What a filter says to a call with these arguments.
-fn answer_of(program: &[Instruction], (abi, number): (u32, u32), args: [u64; 3]) -> u32 {
+fn answer_of<const COUNT: usize>(
+    program: &[Instruction],
+    (abi, number): (u32, u32),
+    args: [u64; COUNT],
+) -> u32 {
     let low = |argument: u64| u32::try_from(argument & 0xffff_ffff).unwrap();
     let word = |offset: u32| match offset {
         0 => number,
         4 => abi,
         16 => low(args[0]),
         20 => low(args[0] >> 32),
-        24 => low(args[1]),
-        32 => low(args[2]),
+        24 | 32 | 40 | 48 => low(args[(offset as usize - 16) / 8]),
         other => panic!("the filter reads offset {other}"),
     };
     let (mut at, mut loaded) = (0, 0);
@@ -289,6 +293,83 @@ fn other_processes_are_asked_about_or_left_alone() {
     let program = asking_filter(&[], false);
     let kill = answer_of(&program, (ABIS[0].audit, SIGNALLING[0][0]), [7, 0, 0]);
     assert_eq!(kill, ALLOW, "Landlock looks after it");
+}
+
+#[test]
+fn only_whole_paths_that_are_followed_are_looked_at() {
+    const ASK: u32 = 0x7fc0_0000;
+    const NOFOLLOW: u64 = 0x100;
+    const EMPTY_PATH: u64 = 0x1000;
+    const EACCESS: u64 = 0x200;
+    let here = 0xffff_ff9c_u64;
+    let program = asking_filter(&[], false);
+    let native = ABIS[0].audit;
+    let say = |number, args: [u64; 5]| answer_of(&program, (native, number), args);
+    let asks = |is_asked| if is_asked { ASK } else { ALLOW };
+    let calls = Looking::HERE;
+    for (flags, follows) in [
+        (0, true),
+        (EACCESS, true),
+        (NOFOLLOW, false),
+        (EMPTY_PATH, false),
+    ] {
+        for (directory, is_here) in [(here, true), (here | 1 << 32, true), (3, false)] {
+            let expected = asks(follows && is_here);
+            let told = [
+                say(calls.newfstatat, [directory, 1, 2, flags, 0]),
+                say(calls.statx, [directory, 1, flags, 3, 4]),
+                say(calls.faccessat2, [directory, 1, 2, flags, 0]),
+            ];
+            assert_eq!(told, [expected; 3], "{directory:x} {flags:x}");
+            let plain = say(calls.faccessat, [directory, 1, 2, flags, 0]);
+            assert_eq!(plain, asks(is_here), "{directory:x}");
+        }
+    }
+    for (flags, follows) in [(0, false), (0x400, true), (EMPTY_PATH, false)] {
+        assert_eq!(say(LINKAT, [3, 1, 2, 4, flags]), asks(follows));
+    }
+    for name in [
+        "getxattr",
+        "setxattr",
+        "listxattr",
+        "removexattr",
+        "statfs",
+        "fstatfs",
+    ] {
+        let asked = number_of(name, 0);
+        assert_eq!(say(asked, [0; 5]), ASK, "{name}");
+    }
+    for name in ["lgetxattr", "fgetxattr", "lsetxattr", "fsetxattr", "fstat"] {
+        assert_eq!(say(number_of(name, 0), [0; 5]), ALLOW, "{name}");
+    }
+    let names = [
+        "newfstatat",
+        "statx",
+        "faccessat",
+        "faccessat2",
+        "statfs",
+        "fstatfs",
+        "linkat",
+    ];
+    let numbers = names.map(|name| number_of(name, 0));
+    let known = [
+        calls.newfstatat,
+        calls.statx,
+        calls.faccessat,
+        calls.faccessat2,
+    ];
+    assert_eq!(numbers[..4], known);
+    assert_eq!(numbers[4..], [calls.statfs, calls.fstatfs, LINKAT]);
+    assert_eq!(
+        [number_of("stat", 0), number_of("access", 0)],
+        [calls.stat, calls.access]
+    );
+}
+
+/// The number of a call in an ABI.
+fn number_of(name: &str, abi: usize) -> u32 {
+    let row = ALLOWED.iter().find(|(known, _)| *known == name);
+    row.unwrap().1[ABIS[abi].column]
 }
 
 #[test]
