@@ -44,6 +44,7 @@ fn build(container: Option<&Container>, owner: Option<&User>) -> Option<Outcome>
             RUN --mount=type=secret,id=s,target=/etc/secret,mode=0400 wc -c < /etc/secret > /length
             RUN --mount=type=tmpfs,target=/home echo gone > /home/file
             RUN echo lost > /dev/null && test -z "$(cat /dev/null)" && cat < /dev/null >> /seen && ls /nowhere 2> /dev/null || true
+            RUN test -c /dev/null && test -w /dev/null && test -c /dev/tty && ! test -e /dev/none && stat -L -c %a:%t:%T /dev/null /dev/zero > /devices
             RUN head -c 16 /dev/urandom | wc -c > /random && head -c 3 /dev/zero | od -c > /zero && ! echo x > /dev/full
             RUN test "$(head -c 16 /dev/random | md5sum)" != "$(head -c 16 /dev/urandom | md5sum)" && ! cat /dev/tty
             RUN cat /etc/hosts /etc/resolv.conf > /dev/null; uname -n > /name; hostname >> /name; test ! -e /etc/secret; ls /home

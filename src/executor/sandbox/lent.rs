@@ -133,6 +133,11 @@ impl Lent {
         true
     }
 
+    /// The device, as a mere place, that a path leads to which a caller looks at.
+    pub(super) fn find(&self, call: &Call, asker: Asker, path: &[u8]) -> Option<&OwnedFd> {
+        self.wanted(call, asker, path).map(|device| &device.node)
+    }
+
     fn wanted(&self, call: &Call, asker: Asker, path: &[u8]) -> Option<&Device> {
         if let Some(Wanted::Link { who, path }) = procfs::wanted(path) {
             let Who::Caller = who else { return None };

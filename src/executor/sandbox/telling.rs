@@ -23,6 +23,11 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC
 impl Supervisor<'_> {
     /// Tells what a caller wants to know of what a path leads to.
     pub(super) fn look(&self, call: &Call, asker: Asker, path: &[u8], look: Look) -> Reply {
+        let lent = self.lent.and_then(|lent| lent.find(call, asker, path));
+        if let Some(device) = lent {
+            let told = Rights::of(call.thread).and_then(|rights| look.tell(device, true, &rights));
+            return self.reply_with(call, asker, told);
+        }
         let Some(wanted) = procfs::wanted(path) else {
             return GO_ON;
         };
@@ -54,6 +59,16 @@ impl Supervisor<'_> {
             }
             Wanted::Top | Wanted::Caller { .. } | Wanted::Descriptors(_) => return GO_ON,
         };
+        self.reply_with(call, asker, told)
+    }
+
+    /// Answers with what was told.
+    fn reply_with(
+        &self,
+        call: &Call,
+        asker: Asker,
+        told: Result<Option<(u64, Vec<u8>)>, Errno>,
+    ) -> Reply {
         match told {
             Ok(Some((buffer, bytes))) => self.write(call, asker, (buffer, &bytes), 0),
             Ok(None) => Reply::Plain(Answer::Value(0)),
