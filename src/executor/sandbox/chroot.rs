@@ -18,17 +18,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::CapabilitySet;
 
-use super::detach::Detacher;
 use super::error::{Errno, SandboxError};
 use super::files::{self, Access};
-use super::lent::Lent;
 use super::message::{self, Job, Report};
 use super::places::{self, Places};
 use super::seccomp::Changing;
 use super::spec::{Exit, Notice, SandboxMount, SandboxNetwork, SandboxSpec};
-use super::supervisor::Supervisor;
+use super::supervisor::{Detacher, Lent, Supervisor};
 use super::user::Identity;
-use super::{command, family, keeper, limits, listener, procfs, rootfs, seccomp, user};
+use super::{command, keeper, limits, listener, rootfs, seccomp, supervisor, user};
 use crate::sys::process::{Fork, exit_now};
 use crate::sys::{self, supervise};
 
@@ -153,7 +151,7 @@ fn furnish(job: &Job, places: &mut Places<'_>) -> Result<(OwnedFd, OwnedFd), San
     let dev = places.keep_directory("/dev", places::fill_dev)?;
     places.keep_directory("/sys", |_| Ok(()))?;
     let proc = places.keep_directory("/proc", |proc| {
-        procfs::fill(proc).map_err(|errno| SandboxError::Protect {
+        supervisor::fill_proc(proc).map_err(|errno| SandboxError::Protect {
             path: "/proc".to_owned(),
             source: errno.into(),
         })
@@ -343,7 +341,7 @@ fn kill_descendants() {
             Ok(None) => (),
             Err(_) => return,
         }
-        for process in family::descendants() {
+        for process in supervisor::descendants() {
             if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
                 let _ = rustix::process::kill_process(process, Signal::KILL);
             }

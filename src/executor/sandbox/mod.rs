@@ -14,19 +14,14 @@
 //!
 //! See `docs/design/sandbox.md` for what a command may and may not do, and why.
 
-mod asker;
-mod attributing;
 mod cancel;
 mod cgroup;
-mod changing;
 mod child;
 mod chroot;
 mod command;
 mod copying;
-mod detach;
 mod devices;
 mod error;
-mod family;
 mod files;
 mod forward;
 mod host_name;
@@ -35,34 +30,25 @@ mod inside;
 mod janitor;
 mod keeper;
 mod kept;
-mod lent;
 mod limits;
-mod linking;
 mod listener;
-mod looking;
 mod memory;
 mod message;
-mod mount_table;
 mod mounting;
 mod mounts;
-mod naming;
 mod network;
 mod notes;
 mod orphans;
 mod outer;
 mod parent;
 mod places;
-mod procfs;
 mod protect;
-mod question;
-mod reopen;
 mod rootfs;
 pub mod rung;
 mod running;
 mod seccomp;
 mod spec;
 mod supervisor;
-mod telling;
 mod user;
 
 pub use cancel::Cancel;

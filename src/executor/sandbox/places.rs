@@ -21,7 +21,7 @@ use super::kept::Kept;
 use super::mounts::check_target;
 use super::rootfs::open_directory;
 use super::spec::{Bind, Inode, SandboxMount};
-use super::{copying, lent};
+use super::{copying, supervisor};
 use crate::rooted::{read_directory, remove_all_at};
 
 /// What names begin with of things that stay for the next command in the same root.
@@ -394,7 +394,7 @@ pub(super) fn fill_dev(dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
             for (name, ..) in DEVICES {
                 let _ = rustix::fs::unlinkat(dev, name, AtFlags::empty());
             }
-            lent::make_stand_ins(dev)?;
+            supervisor::make_stand_ins(dev)?;
         }
         Err((name, errno)) => return Err(failed(name, errno)),
     }

@@ -7,9 +7,9 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_NOW, Uid};
 use rustix::io::Errno;
 
 use super::asker::Rights;
-use super::memory;
 use super::reopen;
-use super::seccomp::Altering;
+use crate::executor::sandbox::memory;
+use crate::executor::sandbox::seccomp::Altering;
 use crate::sys::supervise::Call;
 
 /// The size of two `struct timespec`.

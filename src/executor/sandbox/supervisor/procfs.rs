@@ -224,7 +224,7 @@ const NAMES_OF_PROCESS: [&str; 9] = [
 const EMPTY: &str = "version";
 
 /// Fills the directory that stands for /proc.
-pub(super) fn fill(proc: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(in super::super) fn fill(proc: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     drop(rustix::fs::openat(proc, EMPTY, flags, Mode::from(0o444))?);
     for name in NAMES_OF_MACHINE.into_iter().filter(|name| *name != EMPTY) {

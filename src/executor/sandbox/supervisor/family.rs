@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::asker::Rights;
 use super::procfs::Who;
-use super::seccomp::ProcessArgument;
+use crate::executor::sandbox::seccomp::ProcessArgument;
 use crate::sys::supervise::Call;
 
 /// Generations between a process and the command: more than any process tree has.
@@ -72,7 +72,7 @@ fn low(argument: u64) -> u32 {
 }
 
 /// All processes that stem from this one. Orphans among them are its children: it is their reaper.
-pub(super) fn descendants() -> Vec<u32> {
+pub(in super::super) fn descendants() -> Vec<u32> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(proc) = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()) else {
         return Vec::new();

@@ -17,14 +17,14 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Sta
 use rustix::io::Errno;
 
 use super::naming::{self, below};
-use super::seccomp::{Changing, Named};
-use super::spec::Inode;
-use super::{copying, memory};
+use crate::executor::sandbox::seccomp::{Changing, Named};
+use crate::executor::sandbox::spec::Inode;
+use crate::executor::sandbox::{copying, memory};
 use crate::sys::supervise::Call;
 
 /// The files of the layers below that have several names.
 #[derive(Debug)]
-pub(super) struct Detacher<'a> {
+pub(in super::super) struct Detacher<'a> {
     /// The command's root.
     root: &'a OwnedFd,
     /// Where copies are made, on the same file system.
@@ -43,7 +43,11 @@ pub(super) struct Place {
 
 impl<'a> Detacher<'a> {
     /// `None` if there are no such files.
-    pub(super) fn new(root: &'a OwnedFd, work: BorrowedFd<'a>, shared: &[Inode]) -> Option<Self> {
+    pub(in super::super) fn new(
+        root: &'a OwnedFd,
+        work: BorrowedFd<'a>,
+        shared: &[Inode],
+    ) -> Option<Self> {
         (!shared.is_empty()).then(|| Self {
             root,
             work,

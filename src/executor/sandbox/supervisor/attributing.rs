@@ -8,8 +8,9 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::asker::Rights;
-use super::seccomp::{Act, Attributes, Target};
-use super::{memory, reopen};
+use super::reopen;
+use crate::executor::sandbox::memory;
+use crate::executor::sandbox::seccomp::{Act, Attributes, Target};
 use crate::sys::supervise::Call;
 
 /// The longest name, and the longest value or list of names that the kernel has.

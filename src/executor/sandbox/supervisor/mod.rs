@@ -1,6 +1,12 @@
-//! Answers calls of a command that runs in a chroot: files of /proc ([`super::telling`] has what is not about
-//! opening them), and the host's name; and gives
-//! what a call changes a file of its own, if it is one name of several.
+//! Answers calls of a command that runs in a chroot: files of /proc, devices where there are none, and the
+//! host's name; and gives what a call changes a file of its own, if it is one name of several.
+//!
+//! ```text
+//! question   what a call is about            asker      whose ids and rights it has
+//! procfs     the paths that are answered     family     the processes of the command
+//! telling    what a path leads to            (looking, attributing, linking, changing: each kind of call)
+//! reopen     what a process has open         mount_table, lent, detach (with naming)
+//! ```
 //!
 //! What a path says is read from the caller's memory and may change the moment after. That is
 //! harmless: the answer depends only on what was read, and a call that goes on by itself goes no
@@ -8,19 +14,36 @@
 //! only those of the command's processes are; what a process has open is opened again only if it lies
 //! below the root. No directory of the kernel's is handed out, for `..` leads on from it.
 
+mod asker;
+mod attributing;
+mod changing;
+mod detach;
+mod family;
+mod lent;
+mod linking;
+mod looking;
+mod mount_table;
+mod naming;
+mod procfs;
+mod question;
+mod reopen;
+mod telling;
+
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::asker::{Asker, Rights};
-use super::detach::Detacher;
-use super::family::{descendants, directory_of, may_reach, reachable, thread_group};
-use super::lent::Lent;
-use super::procfs::{self, Wanted, Who};
-use super::question::{Question, looks_elsewhere, open_flags, question};
-use super::{host_name, memory, mount_table, reopen};
+use crate::executor::sandbox::{host_name, memory};
 use crate::sys::supervise::{self, Answer, Call};
+use asker::{Asker, Rights};
+pub(super) use detach::Detacher;
+pub(super) use family::descendants;
+use family::{directory_of, may_reach, reachable, thread_group};
+pub(super) use lent::{Lent, make_stand_ins};
+pub(super) use procfs::fill as fill_proc;
+use procfs::{Wanted, Who};
+use question::{Question, looks_elsewhere, open_flags, question};
 
 /// The answers for one command.
 #[derive(Debug)]
@@ -38,7 +61,7 @@ pub(super) struct Supervisor<'a> {
 }
 
 /// What is answered.
-pub(super) enum Reply {
+enum Reply {
     Plain(Answer),
     File(OwnedFd),
 }
@@ -50,7 +73,7 @@ impl From<Errno> for Reply {
 }
 
 /// The call runs as if nobody had asked.
-pub(super) const GO_ON: Reply = Reply::Plain(Answer::Continue);
+const GO_ON: Reply = Reply::Plain(Answer::Continue);
 
 impl Supervisor<'_> {
     /// Answers the next call. A caller that was killed meanwhile needs no answer.
@@ -202,7 +225,7 @@ impl Supervisor<'_> {
     }
 
     /// What a process has open, and what the caller may do with it.
-    pub(super) fn find_link(
+    fn find_link(
         &self,
         call: &Call,
         asker: Asker,
@@ -273,7 +296,7 @@ impl Supervisor<'_> {
     }
 
     /// Brings the directories that stand for processes up to date.
-    pub(super) fn list_processes(&self) {
+    fn list_processes(&self) {
         let Ok(old) = crate::rooted::read_directory(self.proc.as_fd()) else {
             return;
         };
@@ -301,7 +324,7 @@ fn open_machine(path: &str) -> Result<OwnedFd, Errno> {
 }
 
 /// The same with these flags.
-pub(super) fn open_below_proc(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_below_proc(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let proc = rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve)?;
@@ -310,7 +333,7 @@ pub(super) fn open_below_proc(path: &str, flags: OFlags) -> Result<OwnedFd, Errn
 }
 
 /// A directory of the kernel's must not get into a command that could walk on from it.
-pub(super) fn is_file(file: &OwnedFd) -> Result<(), Errno> {
+fn is_file(file: &OwnedFd) -> Result<(), Errno> {
     let status = rustix::fs::fstat(file)?;
     match rustix::fs::FileType::from_raw_mode(status.st_mode) {
         rustix::fs::FileType::RegularFile => Ok(()),

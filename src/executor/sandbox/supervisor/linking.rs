@@ -8,8 +8,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::asker::Rights;
-use super::seccomp::LINKAT;
-use super::{memory, naming, reopen};
+use super::{naming, reopen};
+use crate::executor::sandbox::memory;
+use crate::executor::sandbox::seccomp::LINKAT;
 use crate::sys::supervise::Call;
 
 /// The argument of `linkat` that is the directory of the new name.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::asker::Rights;
 use super::reopen;
-use super::seccomp::Looking;
+use crate::executor::sandbox::seccomp::Looking;
 use crate::sys::status::{self, Told};
 use crate::sys::supervise::Call;
 

@@ -14,11 +14,12 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, makedev};
 use rustix::io::Errno;
 
 use super::asker::Asker;
-use super::devices::DEVICES;
-use super::error::SandboxError;
 use super::procfs::{self, Wanted, Who};
-use super::seccomp::Asked;
-use super::{memory, reopen};
+use super::reopen;
+use crate::executor::sandbox::devices::DEVICES;
+use crate::executor::sandbox::error::SandboxError;
+use crate::executor::sandbox::memory;
+use crate::executor::sandbox::seccomp::Asked;
 use crate::sys::supervise::{self, Answer, Call};
 
 /// What a command without a terminal has: opening it is ENXIO.
@@ -40,14 +41,14 @@ struct Device {
 
 /// The devices that a command may use.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(in super::super) struct Lent {
     /// The command's /dev.
     dev: OwnedFd,
     devices: Vec<Device>,
 }
 
 /// Makes the stand-ins in an empty /dev.
-pub(super) fn make_stand_ins(dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
+pub(in super::super) fn make_stand_ins(dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
     let mode = Mode::from(0o666);
     for (name, ..) in DEVICES {
         let kind = if name == NULL {
@@ -71,7 +72,7 @@ fn failed(name: &str, errno: Errno) -> SandboxError {
 
 impl Lent {
     /// Finds the container's devices, if a command's /dev has stand-ins.
-    pub(super) fn new(dev: &OwnedFd) -> Result<Option<Self>, SandboxError> {
+    pub(in super::super) fn new(dev: &OwnedFd) -> Result<Option<Self>, SandboxError> {
         let look = |name: &str| rustix::fs::statat(dev, name, AtFlags::SYMLINK_NOFOLLOW);
         let null = look(NULL).map_err(|errno| failed(NULL, errno))?;
         if FileType::from_raw_mode(null.st_mode) == FileType::CharacterDevice {
@@ -100,7 +101,7 @@ impl Lent {
     }
 
     /// The container's /dev/null, open: standard input.
-    pub(super) fn null(&self) -> Result<OwnedFd, SandboxError> {
+    pub(in super::super) fn null(&self) -> Result<OwnedFd, SandboxError> {
         let null = self.devices.iter().find(|device| device.name == NULL);
         let open = |device: &Device| {
             let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -156,7 +157,7 @@ impl Lent {
     }
 
     /// Gives the devices the modes and owners back that they had. Nobody may be left who has one open.
-    pub(super) fn put_back(&self) {
+    pub(in super::super) fn put_back(&self) {
         for device in &self.devices {
             let Ok(now) = rustix::fs::fstat(&device.node) else {
                 continue;

@@ -11,9 +11,10 @@ use super::family::{directory_of, is_ours};
 use super::linking::Place;
 use super::looking::Look;
 use super::procfs::{self, Wanted};
-use super::seccomp::Act;
-use super::supervisor::{GO_ON, Reply, Supervisor, is_file, open_below_proc};
-use super::{memory, reopen};
+use super::reopen;
+use super::{GO_ON, Reply, Supervisor, is_file, open_below_proc};
+use crate::executor::sandbox::memory;
+use crate::executor::sandbox::seccomp::Act;
 use crate::sys::status;
 use crate::sys::supervise::{self, Answer, Call};
 

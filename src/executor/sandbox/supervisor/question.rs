@@ -4,8 +4,9 @@ use rustix::fs::OFlags;
 
 use super::changing::{self, Change};
 use super::looking::{self, Look};
-use super::seccomp::{self, Act, Altering, Asked, Looking, ProcessArgument};
-use super::{attributing, linking, memory};
+use super::{attributing, linking};
+use crate::executor::sandbox::memory;
+use crate::executor::sandbox::seccomp::{self, Act, Altering, Asked, Looking, ProcessArgument};
 use crate::sys::supervise::Call;
 
 /// What a call asks for.
