@@ -70,6 +70,16 @@ struct AddFd {
     number_flags: u32,
 }
 
+/// The half of an argument that the kernel takes where it wants 32 bits.
+pub fn low(argument: u64) -> u32 {
+    u32::try_from(argument & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+/// An argument that is a descriptor, or `AT_FDCWD`.
+pub fn descriptor(argument: u64) -> i32 {
+    low(argument).cast_signed()
+}
+
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

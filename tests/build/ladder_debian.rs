@@ -17,6 +17,19 @@ pub(crate) fn with_debian() -> Project {
     Project::new().flag(&flag)
 }
 
+/// A project whose build fetches packages with all that they need.
+pub(crate) fn fetching(names: &str) -> Project {
+    with_debian().dockerfile(&format!(
+        "
+        FROM debian AS fetched
+        RUN apt-get update && mkdir /debs && apt-get install -y --download-only --no-install-recommends \\
+            -o Dir::Cache::archives=/debs {names} && rm -rf /debs/partial /debs/lock
+        FROM scratch
+        COPY --from=fetched /debs /
+        "
+    ))
+}
+
 /// Packages with all that they need, fetched once: the rungs then need no network.
 pub(crate) fn packages(fetching: &Project) -> Vec<PathBuf> {
     let out = fetching.path("packages");
@@ -90,15 +103,7 @@ fn a_distribution_is_the_same_on_every_rung() {
     if !User::is_root() {
         return;
     }
-    let fetching = with_debian().dockerfile(
-        "
-        FROM debian AS fetched
-        RUN apt-get update && mkdir /debs && apt-get install -y --download-only --no-install-recommends \\
-            -o Dir::Cache::archives=/debs iputils-ping libcap2-bin dbus openssh-client && rm -rf /debs/partial /debs/lock
-        FROM scratch
-        COPY --from=fetched /debs /
-        ",
-    );
+    let fetching = fetching("iputils-ping libcap2-bin dbus openssh-client");
     let packages = packages(&fetching);
     let mut digests = Vec::new();
     for place in Place::all() {

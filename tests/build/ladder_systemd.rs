@@ -3,7 +3,7 @@
 
 use super::common::User;
 use super::ladder::Place;
-use super::ladder_debian::{assert_same, packages, with_debian, with_packages};
+use super::ladder_debian::{assert_same, fetching, packages, with_debian, with_packages};
 
 /// Machine ids, keys, logs and caches are others in every build. Layers have no access lists: what a step sets is
 /// looked at in the step itself.
@@ -33,15 +33,7 @@ fn packages_of_systemd_are_the_same_with_and_without_mounts() {
     if !User::is_root() {
         return;
     }
-    let fetching = with_debian().dockerfile(
-        "
-        FROM debian AS fetched
-        RUN apt-get update && mkdir /debs && apt-get install -y --download-only --no-install-recommends \\
-            -o Dir::Cache::archives=/debs systemd dbus openssh-server acl attr && rm -rf /debs/partial /debs/lock
-        FROM scratch
-        COPY --from=fetched /debs /
-        ",
-    );
+    let fetching = fetching("systemd dbus openssh-server acl attr");
     let packages = packages(&fetching);
     let mut places = Place::all();
     // In a user namespace systemd leaves alone what it may not change.

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::common::{Container, Outcome, Project, User};
-use crate::ladder_debian::{packages, with_debian, with_packages};
+use crate::ladder_debian::{fetching, packages, with_debian, with_packages};
 
 /// A user that no file of the machine knows.
 const NOBODY_KNOWN: u32 = 54_321;
@@ -373,15 +373,7 @@ fn a_distribution_is_the_same_in_containers() {
     else {
         return;
     };
-    let fetching = with_debian().dockerfile(
-        "
-        FROM debian AS fetched
-        RUN apt-get update && mkdir /debs && apt-get install -y --download-only --no-install-recommends \\
-            -o Dir::Cache::archives=/debs iputils-ping libcap2-bin dbus openssh-client && rm -rf /debs/partial /debs/lock
-        FROM scratch
-        COPY --from=fetched /debs /
-        ",
-    );
+    let fetching = fetching("iputils-ping libcap2-bin dbus openssh-client");
     let packages = packages(&fetching);
     let dockerfile = r#"
         FROM debian

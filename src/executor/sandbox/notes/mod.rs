@@ -34,7 +34,7 @@ use super::seccomp::{Asked, Attributes, Deed, Making, Owning};
 use super::spec::{SandboxMount, SandboxSpec};
 use super::user::Identity;
 use crate::sys::status;
-use crate::sys::supervise::{self, Answer, Call};
+use crate::sys::supervise::{self, Answer, Call, descriptor, low};
 use crate::tree::{LAYER_NOTES, LayerNotes};
 pub(super) use birth::Births;
 use caller::Processes;
@@ -266,14 +266,4 @@ impl Notes {
         });
         Some(status::Told { owner, device })
     }
-}
-
-/// An argument of 32 bits.
-fn low(argument: u64) -> u32 {
-    u32::try_from(argument & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-}
-
-/// An argument that is a descriptor, or `AT_FDCWD`.
-fn descriptor(argument: u64) -> i32 {
-    low(argument).cast_signed()
 }

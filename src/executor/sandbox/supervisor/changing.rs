@@ -10,7 +10,7 @@ use super::asker::Rights;
 use super::reopen;
 use crate::executor::sandbox::memory;
 use crate::executor::sandbox::seccomp::Altering;
-use crate::sys::supervise::Call;
+use crate::sys::supervise::{Call, low};
 
 /// The size of two `struct timespec`.
 const TIMES: usize = 32;
@@ -57,10 +57,6 @@ pub(super) fn asked(call: &Call) -> Option<(u64, Change)> {
     } else {
         None
     }
-}
-
-fn low(argument: u64) -> u32 {
-    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
 }
 
 /// The times at an address; now if there is none.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::asker::Rights;
 use super::procfs::Who;
 use crate::executor::sandbox::seccomp::ProcessArgument;
-use crate::sys::supervise::Call;
+use crate::sys::supervise::{Call, low};
 
 /// Generations between a process and the command: more than any process tree has.
 const ANCESTORS_MAX: usize = 4096;
@@ -64,11 +64,6 @@ pub(super) fn may_reach(call: &Call, target: ProcessArgument) -> Result<(), Errn
         process if parent(process).is_none() => Err(Errno::SRCH),
         _ => Err(Errno::PERM),
     }
-}
-
-/// The half of an argument that the kernel takes where it wants 32 bits.
-fn low(argument: u64) -> u32 {
-    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
 }
 
 /// All processes that stem from this one. Orphans among them are its children: it is their reaper.

@@ -10,7 +10,7 @@ use super::asker::Rights;
 use super::reopen;
 use crate::executor::sandbox::seccomp::Looking;
 use crate::sys::status::{self, Told};
-use crate::sys::supervise::Call;
+use crate::sys::supervise::{Call, low};
 
 /// What is to be told.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +53,6 @@ pub(super) fn asked(call: &Call) -> Option<(u64, Look)> {
         return None;
     };
     (low(first).cast_signed() == libc::AT_FDCWD).then_some((path, look))
-}
-
-fn low(argument: u64) -> u32 {
-    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
 }
 
 impl Look {

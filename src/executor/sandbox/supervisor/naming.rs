@@ -2,7 +2,7 @@
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::sys::supervise::Call;
+use crate::sys::supervise::{Call, descriptor};
 
 /// A path of a caller from the top of its root, which is given, too; to be asked as the caller. `directory`: the
 /// argument of the call that a relative path begins at, if it takes one.
@@ -40,11 +40,6 @@ pub(super) fn below<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
     let top = top.strip_suffix(b"/").unwrap_or(top);
     let rest = path.strip_prefix(top)?;
     (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
-}
-
-/// An argument that is a descriptor, or `AT_FDCWD`.
-fn descriptor(argument: u64) -> i32 {
-    u32::try_from(argument & u64::from(u32::MAX)).map_or(-1, u32::cast_signed)
 }
 
 #[cfg(test)]
