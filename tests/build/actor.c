@@ -73,6 +73,21 @@ static int acl(const char *path, const char *kind, unsigned user) {
     return setxattr(path, kind, &value, sizeof value, 0);
 }
 
+/* Which ways to change modes and times are refused, a bit for each. */
+static int times(const char *path) {
+    struct timespec now[2] = { { 0, UTIME_NOW }, { 0, UTIME_NOW } }, kept[2] = { { 0, UTIME_OMIT }, { 0, UTIME_OMIT } };
+    struct timespec half[2] = { { 0, UTIME_NOW }, { 0, UTIME_OMIT } };
+    int file = open(path, O_RDONLY), refused = 0;
+    if (utimensat(AT_FDCWD, path, now, 0)) refused |= 1;
+    if (utimensat(AT_FDCWD, path, kept, 0)) refused |= 2;
+    if (utimensat(AT_FDCWD, path, half, 0)) refused |= 4;
+    if (futimens(file, 0)) refused |= 8;
+    if (futimens(file, half)) refused |= 16;
+    if (fchmod(file, 0666)) refused |= 32;
+    if (fchmodat(AT_FDCWD, path, 0666, 0)) refused |= 64;
+    return refused;
+}
+
 static void peer(void) {
     struct sockaddr_un address = { AF_UNIX, "/tmp/.peer" };
     struct ucred peer;
@@ -107,6 +122,8 @@ int main(int count, char **words) {
     if (!strcmp(what, "make")) make(words[2]);
     if (!strcmp(what, "touch")) thread(words[2]);
     if (!strcmp(what, "peer")) peer();
+    if (!strcmp(what, "times")) return times(words[2]);
+    if (!strcmp(what, "attribute")) return setxattr(words[2], "user.actor", "x", 1, 0) != 0;
     if (!strcmp(what, "acl")) return acl(words[2], words[3], atoi(words[4])) != 0;
     if (!strcmp(what, "fsuid")) {
         setfsgid(atoi(words[2])); setfsuid(atoi(words[2]));

@@ -99,6 +99,22 @@ fn what_a_user_may_not_do_is_the_same_on_every_rung() {
 }
 
 #[test]
+fn only_owners_change_modes_and_times_on_every_rung() {
+    same_with_actor(
+        &Place::all(),
+        r#"
+        FROM busybox
+        COPY actor /bin/
+        RUN mkdir /srv /srv/app && cd /srv/app && touch file open private && chmod 666 open && chmod 600 private && mkdir -m 777 /all && cp /bin/busybox /all/set && chmod 4777 /all/set
+        USER user
+        RUN set +e; try() { "$@" > /dev/null 2>&1; echo "$? $*"; }; cd /srv/app; touch /tmp/mine;             { try chmod 777 file; try chmod 777 .; try touch -d 2001-01-01 file; try touch -d 2001-01-01 open; try touch open; try touch .; try touch -d 2001-01-01 /all;               try chmod 600 /tmp/mine; try touch -d 2001-01-01 /tmp/mine; try actor times open; try actor times file; try actor times /tmp/mine;               try actor acl open system.posix_acl_access 1000; try actor attribute open; try actor attribute file; try actor attribute /tmp/mine; } > /tmp/seen
+        RUN set +e; try() { "$@" > /dev/null 2>&1; echo "$? $*"; }; cd /srv/app;             { try ln open /tmp/open; try ln file /tmp/file; try ln private /tmp/private; try ln file /tmp/seen; try ln /tmp/mine /tmp/again; try ln /all/set /tmp/set; try ln /tmp/mine /srv/app/mine; } > /tmp/linked
+        RUN cat /tmp/seen /tmp/linked
+        "#,
+    );
+}
+
+#[test]
 fn directories_hand_their_group_to_what_another_user_makes_on_every_rung() {
     same_everywhere(
         r"

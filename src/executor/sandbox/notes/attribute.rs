@@ -69,6 +69,7 @@ impl Notes {
         if !self.people.of(call.thread).is_privileged() {
             // To the kernel it is root; it may give its files no capabilities all the same.
             caller.capabilities = CapabilitySet::empty();
+            self.may_have_attribute(call, &file, name.to_bytes())?;
         }
         self.still_waiting(call)?;
         let is_note = name.as_c_str() == SPECIAL_OWNER_NOTE && self.has_special_note(&file);

@@ -112,6 +112,9 @@ impl Notes {
             };
             match rustix::fs::readlinkat(&directory, &last, Vec::new()) {
                 Err(Errno::NOENT) if opening.makes => {
+                    if way == Way::Link {
+                        self.may_link(call, path, who)?;
+                    }
                     self.may_make_in(who, &directory)?;
                     let maker = credentials.maker();
                     self.births.lock().push(Expected {

@@ -33,6 +33,8 @@ impl Notes {
             Deed::AskGroups => self.tell_groups(call),
             Deed::AskPeer => Ok(self.tell_peer(call).unwrap_or(Answer::Continue)),
             Deed::AskAccess(path, wanted) => self.answer_access(call, path, wanted),
+            Deed::ChangeMode(path) => self.change_mode(call, path),
+            Deed::ChangeTimes(path, times) => self.change_times(call, path, times),
             Deed::Execute(path) => {
                 // Whatever goes wrong here goes wrong in the call itself, with the right error.
                 let _ = self.execute(call, path);

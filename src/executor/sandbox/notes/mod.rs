@@ -16,6 +16,7 @@ mod credentials;
 mod deed;
 mod device;
 mod guise;
+mod owned;
 mod owner;
 mod people;
 mod permission;

@@ -17,6 +17,7 @@ use crate::executor::sandbox::seccomp::Path;
 use crate::sys::supervise::{Answer, Call};
 
 /// Rights, as in a mode and for access(2).
+pub(super) const READ: u32 = 4;
 pub(super) const WRITE: u32 = 2;
 const EXECUTE: u32 = 1;
 
@@ -53,14 +54,14 @@ impl Credentials {
 
 /// What a file lets whom do.
 #[derive(Clone, Copy, Debug)]
-struct Rights {
-    mode: u32,
+pub(super) struct Rights {
+    pub(super) mode: u32,
     owner: (u32, u32),
 }
 
 impl Rights {
     /// Those of a file of the root's file system; `None` for others.
-    fn of(file: &OwnedFd, root: u64) -> Option<Self> {
+    pub(super) fn of(file: &OwnedFd, root: u64) -> Option<Self> {
         let wanted = StatxFlags::MODE | StatxFlags::MNT_ID;
         let state = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
         (state.stx_mnt_id == root).then(|| Self {
@@ -69,8 +70,13 @@ impl Rights {
         })
     }
 
+    /// Whether it is somebody's own.
+    pub(super) fn are_of(self, who: Wanting<'_>) -> bool {
+        who.user == 0 || who.user == self.owner.0
+    }
+
     /// Whether somebody has these rights.
-    fn allow(self, who: Wanting<'_>, rights: u32) -> bool {
+    pub(super) fn allow(self, who: Wanting<'_>, rights: u32) -> bool {
         let class = if who.user == self.owner.0 {
             self.mode >> 6
         } else if who.group == self.owner.1 || who.others.contains(&self.owner.1) {
@@ -182,7 +188,7 @@ impl Notes {
 }
 
 /// `AT_FDCWD` as an argument.
-const FROM_HERE: u64 = libc::AT_FDCWD.cast_unsigned() as u64;
+pub(super) const FROM_HERE: u64 = libc::AT_FDCWD.cast_unsigned() as u64;
 
 #[cfg(test)]
 mod tests {

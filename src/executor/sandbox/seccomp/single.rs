@@ -72,6 +72,10 @@ pub(in super::super) enum Deed {
     AskPeer,
     /// It asks what the process may do; which argument says what.
     AskAccess(Path, usize),
+    /// It changes a mode, of an open file if there is no path.
+    ChangeMode(Option<Path>),
+    /// It changes times; which argument says to what.
+    ChangeTimes(Path, usize),
     /// It executes a program.
     Execute(Path),
     /// It may make or change something.
@@ -107,7 +111,7 @@ const fn path_with(flags: usize) -> Path {
 }
 
 /// The calls by name. Those that tell and change owners are [`super::Owning`]'s.
-const DEEDS: [(&str, Deed); 46] = [
+const DEEDS: [(&str, Deed); 54] = [
     ("setuid", Deed::Become(Side::User, Which::One)),
     ("setgid", Deed::Become(Side::Group, Which::One)),
     ("setreuid", Deed::Become(Side::User, Which::Effective)),
@@ -129,6 +133,14 @@ const DEEDS: [(&str, Deed); 46] = [
     ("access", Deed::AskAccess(path(0), 1)),
     ("faccessat", Deed::AskAccess(path_at(0), 2)),
     ("faccessat2", Deed::AskAccess(path_with(3), 2)),
+    ("chmod", Deed::ChangeMode(Some(path(0)))),
+    ("fchmod", Deed::ChangeMode(None)),
+    ("fchmodat", Deed::ChangeMode(Some(path_at(0)))),
+    ("fchmodat2", Deed::ChangeMode(Some(path_with(3)))),
+    ("utime", Deed::ChangeTimes(path(0), 1)),
+    ("utimes", Deed::ChangeTimes(path(0), 1)),
+    ("futimesat", Deed::ChangeTimes(path_at(0), 2)),
+    ("utimensat", Deed::ChangeTimes(path_with(3), 2)),
     ("execve", Deed::Execute(path(0))),
     ("execveat", Deed::Execute(path_with(4))),
     ("open", Deed::Make(path(0), Way::Open(1))),
