@@ -121,6 +121,7 @@ int main(int count, char **words) {
     if (!strcmp(what, "told")) told();
     if (!strcmp(what, "make")) make(words[2]);
     if (!strcmp(what, "touch")) thread(words[2]);
+    if (!strcmp(what, "sleep")) sleep(60);
     if (!strcmp(what, "peer")) peer();
     if (!strcmp(what, "times")) return times(words[2]);
     if (!strcmp(what, "attribute")) return setxattr(words[2], "user.actor", "x", 1, 0) != 0;

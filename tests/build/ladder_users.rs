@@ -115,6 +115,23 @@ fn only_owners_change_modes_and_times_on_every_rung() {
 }
 
 #[test]
+fn processes_are_found_by_their_user_on_every_rung() {
+    // By chroot there are no files in /proc to be looked at.
+    let mut places = Place::all();
+    places.retain(|place| !matches!(place, Place::Chroot | Place::Container(_)));
+    same_with_actor(
+        &places,
+        r#"
+        FROM busybox
+        COPY actor /bin/
+        RUN su user -c 'exec actor sleep' & sleep 0.3; stat -c %u:%g /proc/$! /proc/$!/ > /seen; start-stop-daemon -K -q -u user -n actor; echo $? >> /seen
+        USER user
+        RUN stat -c %u:%g /proc/$$ > /tmp/seen
+        "#,
+    );
+}
+
+#[test]
 fn directories_hand_their_group_to_what_another_user_makes_on_every_rung() {
     same_everywhere(
         r"

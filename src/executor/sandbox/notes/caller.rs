@@ -77,6 +77,11 @@ impl Processes {
         Ok(format!("/proc/{number}"))
     }
 
+    /// The process whose directory in /proc a place is, if its path says so.
+    pub(super) fn described_by(&self, place: &Place) -> Option<u32> {
+        place.process().filter(|_| self.view == ProcView::Own)
+    }
+
     /// What a caller calls by a number.
     pub(super) fn number(&self, call: &Call, number: i32) -> Result<Place, Errno> {
         let base = base(&self.directory(call)?, number);

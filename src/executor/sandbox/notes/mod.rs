@@ -201,7 +201,7 @@ impl Notes {
             self.processes.expect_other_roots();
             return Ok(Answer::Continue);
         }
-        if !self.are_any.get() {
+        if !self.are_any.get() && self.people.are_all_root() {
             return Ok(Answer::Continue);
         }
         // Whatever goes wrong here goes wrong in the call itself, with the right error.
@@ -224,9 +224,14 @@ impl Notes {
             let place = self.processes.at(call, first, second, third);
             (place, fifth, Some(low(fourth)))
         };
-        let place = place.ok().filter(Place::may_have_notes)?;
-        let file = place.open().ok()?;
-        let told = self.told(&file)?;
+        let place = place.ok()?;
+        let (file, told) = if let Some(process) = self.processes.described_by(&place) {
+            (place.open().ok()?, self.told_of_process(process))
+        } else {
+            let file = Some(place).filter(Place::may_have_notes)?.open().ok()?;
+            let told = self.told(&file)?;
+            (file, told)
+        };
         let bytes = match mask {
             None => status::stat(&file, told),
             Some(mask) => status::statx(&file, mask, told),
@@ -237,6 +242,14 @@ impl Notes {
         }
         memory::write(call, buffer, &bytes)?;
         Some(Answer::Value(0))
+    }
+
+    /// Whose the directory of a process in /proc is: `ps` and `start-stop-daemon` ask.
+    fn told_of_process(&self, process: u32) -> status::Told {
+        let Credentials { users, groups, .. } = self.people.of(process);
+        let owner = (users.effective, groups.effective);
+        let device = None;
+        status::Told { owner, device }
     }
 
     /// Goes on only if the caller still waits: else what was read of it is not its.

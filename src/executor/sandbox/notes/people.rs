@@ -30,6 +30,12 @@ impl People {
         }
     }
 
+    /// Whether all processes are the same somebody, and root.
+    pub(super) fn are_all_root(&self) -> bool {
+        let all = self.all.borrow();
+        all.len() == 1 && all[0].maker() == (0, 0)
+    }
+
     /// Who a process is, by a thread of it.
     pub(super) fn of(&self, thread: u32) -> Credentials {
         let all = self.all.borrow();

@@ -38,6 +38,15 @@ impl Place {
         Ok(Self::Path { path, follow, base })
     }
 
+    /// The number of the process whose directory in /proc it is, if its path says so.
+    pub(super) fn process(&self) -> Option<u32> {
+        let Self::Path { path, .. } = self else {
+            return None;
+        };
+        let number = path.to_str().ok()?.strip_prefix("/proc/")?;
+        number.trim_end_matches('/').parse().ok()
+    }
+
     /// Whether a note may be there: costs one call, and mostly it is no.
     pub(super) fn may_have_notes(&self) -> bool {
         let mut names = [0_u8; 512];
