@@ -115,19 +115,35 @@ fn only_owners_change_modes_and_times_on_every_rung() {
 }
 
 #[test]
+fn who_fails_to_execute_something_stays_who_it_is_on_every_rung() {
+    same_with_actor(
+        &with_set_id(),
+        r"
+        FROM busybox
+        COPY actor /bin/
+        RUN mkdir /set && mkfifo /set/fifo && echo garbage > /set/garbage && cp /bin/actor /set/closed && cp /bin/actor /set/plain && chmod 4777 /set/fifo /set/garbage && chmod 4750 /set/closed && chmod 644 /set/plain
+        USER user
+        RUN for what in fifo garbage closed plain; do actor try /set/$what; done > /tmp/seen; actor for-a-while 0 /tmp/a /tmp/b > /dev/null
+        USER root
+        RUN actor for-nothing 1000 /set/plain >> /tmp/seen; cat /tmp/seen
+        ",
+    );
+}
+
+#[test]
 fn processes_are_found_by_their_user_on_every_rung() {
     // By chroot there are no files in /proc to be looked at.
     let mut places = Place::all();
     places.retain(|place| !matches!(place, Place::Chroot | Place::Container(_)));
     same_with_actor(
         &places,
-        r#"
+        r"
         FROM busybox
         COPY actor /bin/
         RUN su user -c 'exec actor sleep' & sleep 0.3; stat -c %u:%g /proc/$! /proc/$!/ > /seen; start-stop-daemon -K -q -u user -n actor; echo $? >> /seen
         USER user
         RUN stat -c %u:%g /proc/$$ > /tmp/seen
-        "#,
+        ",
     );
 }
 

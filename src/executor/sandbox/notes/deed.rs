@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::credentials::{Change, Credentials};
 use super::owner::path_of;
+use super::permission::EXECUTE;
 use super::{Notes, descriptor, low, owner};
 use crate::executor::sandbox::memory;
 use crate::executor::sandbox::seccomp::{Deed, Path, Side, Way, Which};
@@ -152,8 +153,13 @@ impl Notes {
     fn execute(&self, call: &Call, path: Path) -> Result<(), Errno> {
         let file = self.find(call, path)?;
         let mode = rustix::fs::fstat(&file)?.st_mode;
-        let has_bits = mode & (libc::S_ISUID | libc::S_ISGID) != 0;
         let before = self.people.of(call.thread);
+        if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 {
+            // The call fails, and its caller stays who it is.
+            return Ok(());
+        }
+        self.may(before.for_files(), &file, EXECUTE)?;
+        let has_bits = mode & (libc::S_ISUID | libc::S_ISGID) != 0;
         let after = if has_bits && self.heeds_bits(call, &file) {
             before.after_execution(mode, owner::noted(&file).unwrap_or((0, 0)))
         } else {
@@ -167,10 +173,10 @@ impl Notes {
     }
 
     /// Whether set-id bits of a program mean anything: scripts have none, nor have processes that gave
-    /// up such privileges.
+    /// up such privileges, and what is no program cannot be executed.
     fn heeds_bits(&self, call: &Call, file: &OwnedFd) -> bool {
-        let mut start = [0; 2];
-        // It may be a FIFO.
+        let mut start = [0; 4];
+        // Whoever has a lease on it is not waited for.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let read = rustix::fs::open(path_of(file), flags, Mode::empty())
             .and_then(|file| rustix::io::read(&file, &mut start[..]));
@@ -178,7 +184,7 @@ impl Notes {
         let status =
             status.and_then(|process| std::fs::read_to_string(format!("{process}/status")).ok());
         let gave_up = status.is_some_and(|status| status.contains("\nNoNewPrivs:\t1"));
-        read.is_ok() && start != *b"#!" && !gave_up
+        read.is_ok() && start == *b"\x7fELF" && !gave_up
     }
 }
 

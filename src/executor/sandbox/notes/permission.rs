@@ -19,7 +19,7 @@ use crate::sys::supervise::{Answer, Call};
 /// Rights, as in a mode and for access(2).
 pub(super) const READ: u32 = 4;
 pub(super) const WRITE: u32 = 2;
-const EXECUTE: u32 = 1;
+pub(super) const EXECUTE: u32 = 1;
 
 /// `S_ISVTX`: who may write to the directory may only remove what is its own.
 const STICKY: u32 = 0o1000;
