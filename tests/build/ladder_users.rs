@@ -131,6 +131,16 @@ fn who_fails_to_execute_something_stays_who_it_is_on_every_rung() {
 }
 
 #[test]
+fn links_to_standard_output_are_given_away_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN ln -s /dev/stdout /tmp/log && ln -s log /tmp/link && chown user /tmp/log /tmp/link /dev/stderr && chown user /proc/self/fd/1 && touch /tmp/file && ln -s file /tmp/to-file && chown user:extra /tmp/to-file && chown -h 5 /tmp/log
+        ",
+    );
+}
+
+#[test]
 fn processes_are_found_by_their_user_on_every_rung() {
     // By chroot there are no files in /proc to be looked at.
     let mut places = Place::all();

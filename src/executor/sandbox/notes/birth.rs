@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::caller::{LINKS_MAX, behind};
 use super::permission::WRITE;
 use super::place::split;
 use super::{Notes, descriptor, low, owner};
@@ -19,9 +20,6 @@ use crate::executor::sandbox::memory;
 use crate::executor::sandbox::seccomp::{Path, Way};
 use crate::sys::limit::real_time_limit;
 use crate::sys::supervise::{Answer, Call};
-
-/// Links at the end of a path that are followed to what is not there.
-const LINKS_MAX: usize = 40;
 
 /// Something that is about to be made.
 #[derive(Debug)]
@@ -221,14 +219,4 @@ fn group_in(directory: &OwnedFd) -> Result<Option<u32>, Errno> {
     let state = rustix::fs::fstat(directory)?;
     let hands_on = Mode::from_raw_mode(state.st_mode).contains(Mode::SGID);
     Ok(hands_on.then(|| owner::noted(directory).map_or(0, |(_, group)| group)))
-}
-
-/// The path of a link's target, as the link's own was written.
-fn behind(link: &[u8], target: &[u8]) -> Vec<u8> {
-    if target.starts_with(b"/") {
-        return target.to_vec();
-    }
-    let start = link.iter().rposition(|byte| *byte == b'/');
-    let parent = start.map_or(&b""[..], |slash| &link[..=slash]);
-    [parent, target].concat()
 }

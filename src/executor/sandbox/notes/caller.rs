@@ -19,6 +19,9 @@ use crate::sys::supervise::Call;
 /// Longer paths are not put behind another one.
 const PATH_MAX: usize = 4000;
 
+/// Links at the end of a path that are followed.
+pub(super) const LINKS_MAX: usize = 40;
+
 /// What a path begins with that means the caller itself, and what it has there.
 const OWN: [(&[u8], &str); 6] = [
     (b"/proc/self/", "/"),
@@ -123,6 +126,26 @@ impl Processes {
         self.place(call, directory, &path, follow)
     }
 
+    /// The same with links followed, also those that lead to what a caller has open (`/dev/stdout`): the
+    /// kernel would take that for this process's.
+    pub(super) fn followed(&self, call: &Call, directory: i32, path: u64) -> Result<Place, Errno> {
+        let named = memory::path(call, path)?;
+        let mut path = named.clone();
+        for _ in 0..LINKS_MAX {
+            if OWN.iter().any(|(prefix, _)| path.starts_with(prefix)) {
+                return self.place(call, directory, &path, true);
+            }
+            let link = self
+                .place(call, directory, &path, false)
+                .and_then(Place::open);
+            match link.and_then(|link| rustix::fs::readlinkat(link, c"", Vec::new())) {
+                Ok(target) => path = behind(&path, target.as_bytes()),
+                Err(_) => break,
+            }
+        }
+        self.place(call, directory, &named, true)
+    }
+
     /// Whether a caller has another root than this process.
     fn has_other_root(&self, process: &str) -> bool {
         self.have_other_roots.get() && identity(&format!("{process}/root")) != self.root
@@ -161,6 +184,16 @@ impl Processes {
         let file = rustix::fs::openat(base, path, opening(follow), Mode::empty())?;
         Ok(Place::Open(file))
     }
+}
+
+/// The path of a link's target, as the link's own was written.
+pub(super) fn behind(link: &[u8], target: &[u8]) -> Vec<u8> {
+    if target.starts_with(b"/") {
+        return target.to_vec();
+    }
+    let start = link.iter().rposition(|byte| *byte == b'/');
+    let parent = start.map_or(&b""[..], |slash| &link[..=slash]);
+    [parent, target].concat()
 }
 
 /// How a place is opened.

@@ -23,11 +23,19 @@ impl Notes {
             let place = self.processes.number(call, descriptor(first));
             (place, (low(second), low(third)))
         } else if number == owning.chown || number == owning.lchown {
-            let follow = number == owning.chown;
-            let place = self.processes.named(call, libc::AT_FDCWD, first, follow);
+            let place = if number == owning.chown {
+                self.processes.followed(call, libc::AT_FDCWD, first)
+            } else {
+                self.processes.named(call, libc::AT_FDCWD, first, false)
+            };
             (place, (low(second), low(third)))
         } else {
-            let place = self.processes.at(call, first, second, fifth);
+            let flags = AtFlags::from_bits_retain(low(fifth));
+            let place = if flags.intersects(AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW) {
+                self.processes.at(call, first, second, fifth)
+            } else {
+                self.processes.followed(call, descriptor(first), second)
+            };
             (place, (low(third), low(fourth)))
         };
         let file = place?.open()?;
