@@ -115,6 +115,20 @@ fn only_owners_change_modes_and_times_on_every_rung() {
 }
 
 #[test]
+fn a_cache_of_root_is_no_user_s_on_every_rung() {
+    same_everywhere(
+        r"
+        FROM busybox
+        RUN --mount=type=cache,target=/cache touch /cache/of-root && mkdir -m 777 /cache/open
+        USER user
+        RUN --mount=type=cache,target=/cache cd /cache && ! touch new 2> /dev/null && ! chmod 777 . 2> /dev/null && ! rm -f of-root 2> /dev/null && ! test -w of-root && touch open/mine
+        RUN --mount=type=cache,target=/cache stat -c %u:%g /cache/of-root /cache/open/mine > /tmp/seen && rm /cache/open/mine
+        RUN --mount=type=cache,target=/mine,uid=1000 touch /mine/file && chmod 700 /mine/file /mine && rm /mine/file
+        ",
+    );
+}
+
+#[test]
 fn who_fails_to_execute_something_stays_who_it_is_on_every_rung() {
     same_with_actor(
         &with_set_id(),

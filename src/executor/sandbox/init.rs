@@ -59,11 +59,12 @@ pub(super) fn run(mut init: Init<'_>) -> ! {
     let identity = init.identity.clone();
     let notes_below = init.notes_below;
     let host_name = init.spec.hostname.clone();
+    let mounts = init.spec.mounts.clone();
     // Descriptors of the host's directories end here: the command can count ours, if not use them.
     only_standard_descriptors(control, listener.as_ref(), |control, listener| {
         if let Some(listener) = listener {
             let notes = Notes::new(listener, &identity, view, notes_below, births.clone());
-            let notes = notes.named(host_name);
+            let notes = notes.with(&mounts).named(host_name);
             // Nothing is forked any more; the thread ends with this process.
             std::thread::spawn(move || notes.answer_all());
         }

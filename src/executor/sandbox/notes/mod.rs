@@ -109,8 +109,8 @@ pub(super) struct Notes {
     /// Who is who; with a single id the kernel takes everybody for root.
     people: People,
     births: Births,
-    /// The mount that is the root directory.
-    root_mount: u64,
+    /// The mounts whose files have notes of all their owners.
+    noted_mounts: Vec<u64>,
     processes: Processes,
     /// Whether there may be any note that a file could be asked for.
     are_any: Cell<bool>,
@@ -140,11 +140,19 @@ impl Notes {
             deeds,
             people: People::new(first),
             births,
-            root_mount: permission::root_mount(),
+            noted_mounts: permission::noted_mounts(&[]),
             // In the cheapest case nobody is asked about a change of root.
             processes: Processes::new(view, noting == Noting::Devices),
             are_any: Cell::new(below != LayerNotes::default()),
             host_name: String::new(),
+        }
+    }
+
+    /// The same for a command that has these mounts.
+    pub(super) fn with(self, mounts: &[SandboxMount]) -> Self {
+        Self {
+            noted_mounts: permission::noted_mounts(mounts),
+            ..self
         }
     }
 

@@ -101,7 +101,7 @@ impl Notes {
     ) -> Result<(), Errno> {
         let credentials = self.people.of(call.thread);
         let who = credentials.for_files();
-        match Rights::of(file, self.root_mount) {
+        match Rights::of(file, &self.noted_mounts) {
             Some(rights) if name.starts_with(b"user.") && !rights.allow(who, WRITE) => {
                 Err(Errno::ACCESS)
             }
@@ -143,7 +143,7 @@ impl Notes {
         if rustix::fs::fstat(&file).ok()?.st_nlink == 0 {
             return None;
         }
-        Rights::of(&file, self.root_mount)
+        Rights::of(&file, &self.noted_mounts)
     }
 }
 

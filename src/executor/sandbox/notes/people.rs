@@ -15,6 +15,8 @@ use crate::sys::limit::real_time_limit;
 
 /// So many do not come up in a build; a command could make up others for ever.
 const PEOPLE_MAX: usize = 4096;
+/// So many groups they may have together: one process may have 65536.
+const MEMBERSHIPS_MAX: usize = 1 << 18;
 
 /// Everybody whom processes of a command are, or were.
 #[derive(Debug)]
@@ -60,7 +62,10 @@ impl People {
             let known = all.iter().position(|other| *other == credentials);
             let position = known.unwrap_or(all.len());
             if position == all.len() {
-                if position == PEOPLE_MAX {
+                let memberships: usize = all.iter().map(|one| one.others.len()).sum();
+                if position == PEOPLE_MAX
+                    || memberships + credentials.others.len() > MEMBERSHIPS_MAX
+                {
                     return Err(Errno::AGAIN);
                 }
                 all.push(credentials);
@@ -125,5 +130,25 @@ mod tests {
         assert_eq!(people.of(child.id()), Credentials::root());
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn nobody_makes_up_more_people_than_there_is_room_for() {
+        let people = People::new(Credentials::root());
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let mut turned = Ok(());
+        let mut count = 0;
+        while turned.is_ok() && count < PEOPLE_MAX {
+            let mut many = Credentials::root();
+            many.others = vec![u32::try_from(count).unwrap(); 65536];
+            turned = people.turn(child.id(), many);
+            count += 1;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((turned, count), (Err(Errno::AGAIN), 5));
     }
 }

@@ -3,17 +3,18 @@
 //! files next to root's modules.
 //!
 //! This is no protection of one user from another: what a path names may change after the look, and what
-//! may be read is not asked at all. Only the file system of the root is looked at.
+//! may be read is not asked at all. Only the file system of the root and caches are looked at.
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::credentials::Credentials;
 use super::{Notes, low, owner};
 use crate::executor::sandbox::memory;
 use crate::executor::sandbox::seccomp::Path;
+use crate::executor::sandbox::spec::SandboxMount;
 use crate::sys::supervise::{Answer, Call};
 
 /// Rights, as in a mode and for access(2).
@@ -60,11 +61,11 @@ pub(super) struct Rights {
 }
 
 impl Rights {
-    /// Those of a file of the root's file system; `None` for others.
-    pub(super) fn of(file: &OwnedFd, root: u64) -> Option<Self> {
+    /// Those of a file in one of these mounts; `None` for others.
+    pub(super) fn of(file: &OwnedFd, mounts: &[u64]) -> Option<Self> {
         let wanted = StatxFlags::MODE | StatxFlags::MNT_ID;
         let state = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
-        (state.stx_mnt_id == root).then(|| Self {
+        mounts.contains(&state.stx_mnt_id).then(|| Self {
             mode: state.stx_mode.into(),
             owner: owner::noted(file).unwrap_or((0, 0)),
         })
@@ -89,16 +90,26 @@ impl Rights {
     }
 }
 
-/// The mount that is the root directory.
-pub(super) fn root_mount() -> u64 {
-    let state = rustix::fs::statx(rustix::fs::CWD, "/", AtFlags::empty(), StatxFlags::MNT_ID);
-    state.map_or(0, |state| state.stx_mnt_id)
+/// The mounts whose files have notes of all their owners: the root directory, and caches.
+pub(super) fn noted_mounts(mounts: &[SandboxMount]) -> Vec<u64> {
+    let number = |path: &str| {
+        let wanted = StatxFlags::TYPE | StatxFlags::MNT_ID;
+        let state = rustix::fs::statx(rustix::fs::CWD, path, AtFlags::empty(), wanted).ok()?;
+        // The socket of an agent is no cache.
+        let is_directory = FileType::from_raw_mode(state.stx_mode.into()) == FileType::Directory;
+        is_directory.then_some(state.stx_mnt_id)
+    };
+    let caches = mounts.iter().filter_map(|mount| match mount {
+        SandboxMount::Bind(bind) => number(&bind.target),
+        _ => None,
+    });
+    number("/").into_iter().chain(caches).collect()
 }
 
 impl Notes {
     /// EACCES if a process may not do this to a file.
     pub(super) fn may(&self, who: Wanting<'_>, file: &OwnedFd, rights: u32) -> Result<(), Errno> {
-        match Rights::of(file, self.root_mount) {
+        match Rights::of(file, &self.noted_mounts) {
             Some(of_file) if !of_file.allow(who, rights) => Err(Errno::ACCESS),
             _ => Ok(()),
         }
@@ -166,7 +177,7 @@ impl Notes {
         directory: &OwnedFd,
         file: Option<&OwnedFd>,
     ) -> Result<(), Errno> {
-        let rights = |file| Rights::of(file, self.root_mount);
+        let rights = |file| Rights::of(file, &self.noted_mounts);
         let (Some(of_directory), Some(of_file)) = (rights(directory), file.and_then(rights)) else {
             return Ok(());
         };
