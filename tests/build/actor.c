@@ -35,6 +35,19 @@ static void *thread(void *path) {
     return 0;
 }
 
+/* Two threads make the same directories and something in them, as fast as they can. */
+static void *race(void *directory) {
+    char path[4096];
+    int i;
+    for (i = 0; i < 300; i++) {
+        sprintf(path, "%s/%d/sub", (char *) directory, i);
+        if (mkdir(path, 0755) < 0) { *strrchr(path, '/') = 0; mkdir(path, 0755); strcat(path, "/sub"); mkdir(path, 0755); }
+        strcat(path, "/file");
+        close(open(path, O_CREAT | O_WRONLY, 0644));
+    }
+    return 0;
+}
+
 static void make(const char *directory) {
     struct open_how how = { .flags = O_CREAT | O_WRONLY, .mode = 0600 };
     pthread_t other;
@@ -127,6 +140,13 @@ int main(int count, char **words) {
         seteuid(0); told();
     }
     if (!strcmp(what, "sleep")) sleep(60);
+    if (!strcmp(what, "race")) {
+        pthread_t threads[4];
+        int i;
+        mkdir(words[2], 0755);
+        for (i = 0; i < 4; i++) pthread_create(&threads[i], 0, race, words[2]);
+        for (i = 0; i < 4; i++) pthread_join(threads[i], 0);
+    }
     if (!strcmp(what, "peer")) peer();
     if (!strcmp(what, "times")) return times(words[2]);
     if (!strcmp(what, "attribute")) return setxattr(words[2], "user.actor", "x", 1, 0) != 0;

@@ -55,6 +55,19 @@ fn whoever_makes_something_in_whatever_way_owns_it_on_every_rung() {
 }
 
 #[test]
+fn what_threads_make_at_once_is_their_users_on_every_rung() {
+    same_with_actor(
+        &Place::all(),
+        r"
+        FROM busybox
+        COPY actor /bin/
+        USER user
+        RUN actor race /tmp/race && find /tmp/race | wc -l > /tmp/seen && cat /tmp/seen
+        ",
+    );
+}
+
+#[test]
 fn a_socket_tells_who_its_other_end_is_on_every_rung() {
     same_with_actor(
         &Place::all(),

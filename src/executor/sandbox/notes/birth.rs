@@ -105,8 +105,12 @@ impl Notes {
         let credentials = self.people.of(call.thread);
         let who = credentials.for_files();
         for _ in 0..LINKS_MAX {
-            let Some((directory, last)) = self.parent(call, path, &name) else {
-                break;
+            let (directory, last) = match self.parent(call, path, &name) {
+                Ok(found) => found,
+                // If it went on, another thread might make the directory first, and nobody know of what
+                // is then made in it (`npm install` does so).
+                Err(Errno::NOENT) if opening.makes && way != Way::Link => return Err(Errno::NOENT),
+                Err(_) => break,
             };
             match rustix::fs::readlinkat(&directory, &last, Vec::new()) {
                 Err(Errno::NOENT) if opening.makes => {
@@ -125,6 +129,10 @@ impl Notes {
                     break;
                 }
                 Ok(target) if opening.follows => name = behind(&name, target.as_bytes()),
+                // It is there; if the call went on, it might not be any more, and be made anew.
+                Ok(_) | Err(Errno::INVAL) if matches!(way, Way::New | Way::Node(_)) => {
+                    return Err(Errno::EXIST);
+                }
                 // It is there, and no link.
                 Err(Errno::INVAL) if opening.changes => {
                     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -144,12 +152,12 @@ impl Notes {
         call: &Call,
         path: Path,
         name: &[u8],
-    ) -> Option<(OwnedFd, CString)> {
+    ) -> Result<(OwnedFd, CString), Errno> {
         let base = path.directory.map(|position| call.args[position]);
         let base = base.map_or(libc::AT_FDCWD, descriptor);
-        let (parent, last) = split(without_slashes(name)).ok()?;
-        let directory = self.processes.place(call, base, parent, true).ok()?;
-        Some((directory.open().ok()?, CString::new(last).ok()?))
+        let (parent, last) = split(without_slashes(name))?;
+        let directory = self.processes.place(call, base, parent, true)?.open()?;
+        Ok((directory, CString::new(last).map_err(|_| Errno::INVAL)?))
     }
 }
 

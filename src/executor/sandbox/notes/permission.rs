@@ -154,9 +154,9 @@ impl Notes {
         let who = credentials.for_files();
         for (path, is_first) in paths.iter().zip([true, false]) {
             let name = memory::path(call, call.args[path.name]);
-            let parent = name.ok().and_then(|name| self.parent(call, *path, &name));
+            let parent = name.and_then(|name| self.parent(call, *path, &name));
             // Whatever goes wrong here goes wrong in the call itself, with the right error.
-            let Some((directory, name)) = parent else {
+            let Ok((directory, name)) = parent else {
                 continue;
             };
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
